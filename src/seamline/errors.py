@@ -1,0 +1,88 @@
+"""Everything Seamline raises on purpose.
+
+SeamlineError
+├── ConfigError            a file of the project is wrong; `path` says which
+│   ├── PolicyError        a policy does not parse, resolve, render, or match its lock
+│   ├── SkillError         an adapter, its contract or its base do not fit together
+│   └── ToolError          a tool declaration or binding is wrong
+├── InputError             what the caller handed in cannot be worked on
+├── ModelError             a model could not answer
+│   ├── BaseNotPulledError the base is not on this machine yet
+│   └── EndpointError      an endpoint timed out, refused, or answered out of contract
+├── ToolCallError          a tool failed, timed out, or broke its output contract
+├── BudgetExceededError    a run reached its steps, tokens or seconds
+└── TraceError             a journal is missing, damaged, or of another version
+    └── DivergenceError    a replay asked for an effect that the journal does not hold
+
+A message names the offending value, what was expected, and the fix.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BaseNotPulledError",
+    "BudgetExceededError",
+    "ConfigError",
+    "DivergenceError",
+    "EndpointError",
+    "InputError",
+    "ModelError",
+    "PolicyError",
+    "SeamlineError",
+    "SkillError",
+    "ToolCallError",
+    "ToolError",
+    "TraceError",
+]
+
+
+class SeamlineError(Exception):
+    """Base of every deliberate error; catch it to show `str(error)` to a person."""
+
+
+class ConfigError(SeamlineError):
+    """A file of the project is wrong."""
+
+
+class PolicyError(ConfigError):
+    """A policy does not parse, resolve, render, or match `policies.lock`."""
+
+
+class SkillError(ConfigError):
+    """An adapter, its contract and its base do not fit together; raised at load."""
+
+
+class ToolError(ConfigError):
+    """A tool declaration or an agent's binding to it is wrong."""
+
+
+class InputError(SeamlineError):
+    """What the caller handed in cannot be worked on: empty, binary, too large."""
+
+
+class ModelError(SeamlineError):
+    """A model could not answer."""
+
+
+class BaseNotPulledError(ModelError):
+    """The base is not on this machine; `seamline models pull` fetches it."""
+
+
+class EndpointError(ModelError):
+    """An endpoint timed out, refused, or answered out of contract."""
+
+
+class ToolCallError(SeamlineError):
+    """A tool failed, timed out, or returned what its output contract forbids."""
+
+
+class BudgetExceededError(SeamlineError):
+    """A run reached its budget of steps, tokens or seconds."""
+
+
+class TraceError(SeamlineError):
+    """A journal is missing, damaged, or of another version."""
+
+
+class DivergenceError(TraceError):
+    """A replay asked for an effect that the journal does not hold as asked."""

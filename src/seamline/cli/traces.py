@@ -1,0 +1,91 @@
+"""`seamline traces`: look at what was recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from typing import Annotated
+
+import typer
+
+from seamline.cli import common
+from seamline.errors import InputError
+from seamline.traces.journal import RunStatus
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Recorded runs: list them, look into one.")
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def _since(text: str) -> float:
+    """Seconds since the epoch for an age such as 90m, or a date such as 2026-01-31."""
+    age = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if age:
+        return time.time() - int(age[1]) * _UNITS[age[2]]
+    try:
+        return time.mktime(time.strptime(text, "%Y-%m-%d"))
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"--since {text!r} is neither an age like 90m, 12h, 7d nor a date like 2026-01-31"
+        ) from None
+
+
+def _status(text: str) -> str:
+    known = RunStatus.__args__  # type: ignore[attr-defined]
+    if text not in known:
+        raise InputError(f"--status {text!r} is unknown; use one of {', '.join(known)}")
+    return text
+
+
+@app.command("list")
+@common.handle_errors
+def list_runs(
+    agent: Annotated[str | None, typer.Option(help="Only runs of this agent.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only runs with this status: done, failed, needs_answer, …"),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only runs started since: 90m, 12h, 7d, 2026-01-31.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many runs.")] = 20,
+    json: common.JsonOption = False,
+) -> None:
+    """List recorded runs, newest first."""
+    with common.open_store() as store:
+        runs = store.runs(
+            agent=agent,
+            status=None if status is None else _status(status),
+            since=None if since is None else _since(since),
+            limit=limit,
+        )
+    if json:
+        common.emit_json([{**dataclasses.asdict(run), "seconds": run.seconds} for run in runs])
+        return
+    if not runs:
+        common.err().print("no recorded run matches")
+        return
+    from seamline.traces.show import runs_table
+
+    common.console().print(runs_table(runs))
+
+
+@app.command("show")
+@common.handle_errors
+def show(
+    run: Annotated[str, typer.Argument(help="Run id, a unique beginning of it, or `last`.")],
+    full: Annotated[bool, typer.Option("--full", help="Every effect, and values uncut.")] = False,
+    json: common.JsonOption = False,
+) -> None:
+    """Show one run as a tree: policies, decisions, tools, adapters, tokens, seconds."""
+    from seamline.traces.show import totals, trace_tree
+
+    with common.open_store() as store:
+        trace = store.trace(run)
+        if json:
+            common.emit_json({**trace.to_json(full=full), "totals": totals(trace)})
+        else:
+            common.console().print(trace_tree(trace, full=full), highlight=False)

@@ -1,0 +1,215 @@
+"""A trace as a tree for people."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from seamline.traces.journal import Entry
+from seamline.traces.store import RunSummary
+from seamline.traces.trace import Trace, TraceNode
+from seamline.traces.values import Json, canonical_json
+from seamline.traces.view import EffectView, short_digest, view_effect
+
+__all__ = ["runs_table", "totals", "trace_tree"]
+
+_WIDTH = 60
+_QUIET = ("clock", "id", "random")
+_STYLES = {
+    "done": "green",
+    "failed": "red",
+    "refused": "yellow",
+    "needs_answer": "yellow",
+    "budget_exceeded": "yellow",
+    "running": "cyan",
+}
+
+
+def runs_table(runs: list[RunSummary]) -> Table:
+    """Runs as a table, one line each at 100 columns."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("agent", overflow="ellipsis")
+    table.add_column("status", no_wrap=True)
+    table.add_column("started", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("effects", justify="right", no_wrap=True)
+    for run in runs:
+        status = Text(run.status, style=_STYLES.get(run.status, ""))
+        seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
+        table.add_row(
+            run.run_id, escape(run.agent), status, _day(run.started), seconds, str(run.effects)
+        )
+    return table
+
+
+def trace_tree(trace: Trace, *, full: bool = False) -> Tree:
+    """A run as a tree of its tasks.
+
+    `full` adds clock, id and random effects, and does not cut values short.
+    Raises `TraceError` where a blob is missing.
+    """
+    meta = trace.meta
+    head = Text.assemble(
+        (meta.agent, "bold"),
+        f"@{meta.agent_version}  " if meta.agent_version else "  ",
+        (trace.status, _STYLES.get(trace.status, "")),
+        f"  {meta.run_id}",
+    )
+    tree = Tree(head)
+    tree.add(Text(f"started {_clock(meta.started)}, seamline {meta.seamline_version or '?'}"))
+    if meta.parent:
+        tree.add(Text(f"fork of {meta.parent} at {meta.forked_at or '?'}"))
+    for node in trace.tree():
+        _add_node(tree, trace, node, full=full)
+    if trace.outcome is not None and trace.outcome.error:
+        tree.add(Text(trace.outcome.error, style="red"))
+    tree.add(Text(_totals_line(trace), style="bold"))
+    return tree
+
+
+def totals(trace: Trace) -> dict[str, float]:
+    """Effects, model and tool calls, tokens and seconds of a run."""
+    views = [(entry, _view(trace, entry)) for entry in trace.entries]
+    ended = trace.outcome.ended if trace.outcome is not None else None
+    last = max((entry.ended for entry in trace.entries), default=trace.meta.started)
+    return {
+        "effects": len(trace.entries),
+        "model_calls": sum(entry.kind == "model" for entry, _ in views),
+        "tool_calls": sum(entry.kind in ("tool", "retrieval") for entry, _ in views),
+        "input_tokens": sum(view.input_tokens for _, view in views),
+        "output_tokens": sum(view.output_tokens for _, view in views),
+        "seconds": round(max(0.0, (ended or last) - trace.meta.started), 3),
+    }
+
+
+def _totals_line(trace: Trace) -> str:
+    sums = totals(trace)
+    return (
+        f"{sums['model_calls']} model calls, {sums['tool_calls']} tool calls, "
+        f"{sums['input_tokens']} tokens read, {sums['output_tokens']} decoded, "
+        f"{sums['seconds']:.2f} s"
+    )
+
+
+def _day(seconds: float) -> str:
+    """Day and minute; day and year where that is long ago."""
+    when = dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone()
+    recent = dt.datetime.now(dt.UTC) - when < dt.timedelta(days=300)
+    return when.strftime("%m-%d %H:%M" if recent else "%Y-%m-%d")
+
+
+def _clock(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _view(trace: Trace, entry: Entry) -> EffectView:
+    return view_effect(
+        entry.key.path, entry.kind, trace.request(entry), trace.result(entry), entry.annotations
+    )
+
+
+def _add_node(above: Tree, trace: Trace, node: TraceNode, *, full: bool) -> None:
+    shown = [entry for entry in node.entries if full or entry.kind not in _QUIET]
+    branch = above
+    for entry in shown:
+        branch = above.add(_headline(trace, entry, name=node.name))
+        for line in _details(trace, entry, full=full):
+            branch.add(line)
+    if not shown and node.children:
+        branch = above.add(Text(node.name))
+    for child in node.children:
+        _add_node(branch, trace, child, full=full)
+
+
+def _headline(trace: Trace, entry: Entry, *, name: str) -> Text:
+    view = _view(trace, entry)
+    head = Text.assemble((_cut(name), "bold"), no_wrap=True, overflow="ellipsis")
+    if entry.key.occurrence > 1:
+        head.append(f" #{entry.key.occurrence}")
+    if entry.kind not in ("model", "tool"):
+        head.append(f" {entry.kind}", style="dim")
+    if view.decision:
+        head.append(f" → {_cut(view.decision)}", style="cyan")
+    if view.confidence is not None:
+        head.append(f" {view.confidence:.2f}")
+    if entry.error is not None:
+        head.append(f" {entry.error.type}", style="red")
+    head.append(f"  {entry.seconds:.2f} s", style="dim")
+    return head
+
+
+def _details(trace: Trace, entry: Entry, *, full: bool) -> list[Text]:
+    view = _view(trace, entry)
+    lines: list[str] = []
+    if entry.kind == "model":
+        lines += _model_lines(view)
+    elif entry.kind in ("tool", "retrieval"):
+        lines += _value_lines("in", _inner(trace.request(entry), "input"), full=full)
+        if entry.error is None:
+            output = _inner(_inner(trace.result(entry), "value"), "output")
+            lines += _value_lines("out", output, full=full)
+    elif entry.error is None:
+        lines.append(_show(trace.result(entry), full=full))
+    if full and entry.kind == "model":
+        lines += _value_lines("asked", trace.request(entry), full=True)
+        lines += _value_lines("given", trace.result(entry), full=True)
+    if entry.error is not None:
+        lines.append(_cut(entry.error.message, 0 if full else _WIDTH + 20))
+    wrap = not full
+    return [Text(line, style="dim", no_wrap=wrap, overflow="ellipsis") for line in lines]
+
+
+def _model_lines(view: EffectView) -> list[str]:
+    lines: list[str] = []
+    if view.policy_name:
+        digest = f" ({short_digest(view.policy_digest)})" if view.policy_digest else ""
+        lines.append(f"policy {view.policy_name}@{view.policy_version}{digest}")
+    if view.reason:
+        lines.append(f"because {_cut(view.reason, _WIDTH + 10)}")
+    parts = []
+    if view.adapter_name or view.adapter_digest:
+        digest = f" ({short_digest(view.adapter_digest)})" if view.adapter_digest else ""
+        parts.append(f"adapter {view.adapter_name}{digest}")
+    if view.model:
+        base = f" ({short_digest(view.base_digest)})" if view.base_digest else ""
+        parts.append(f"model {view.model}{base}")
+    if view.questions > 1:
+        parts.append(f"{view.questions} questions")
+    if view.input_tokens or view.output_tokens:
+        parts.append(f"{view.input_tokens}+{view.output_tokens} tokens")
+    return lines + ([", ".join(parts)] if parts else [])
+
+
+def _inner(value: Json, name: str) -> Json:
+    return value[name] if isinstance(value, dict) and name in value else value
+
+
+def _value_lines(label: str, value: Json, *, full: bool) -> list[str]:
+    """An object as `label field: value` lines, anything else as one line."""
+    if not isinstance(value, Mapping):
+        return [f"{label}: {_show(value, full=full)}"]
+    facts = [f"{label} {key}: {_show(member, full=full)}" for key, member in value.items()]
+    shown = facts if full or len(facts) <= 8 else [*facts[:7], f"{label}: {len(facts) - 7} more"]
+    return shown or [f"{label}: nothing"]
+
+
+def _show(value: Json, *, full: bool) -> str:
+    if isinstance(value, str):
+        return _cut(value, 0 if full else _WIDTH)
+    if isinstance(value, list) and not full and len(canonical_json(value)) > _WIDTH:
+        return f"{len(value)} items"
+    if isinstance(value, dict) and not full and len(canonical_json(value)) > _WIDTH:
+        return f"{len(value)} fields ({_cut(', '.join(value), _WIDTH - 14)})"
+    return canonical_json(value)
+
+
+def _cut(text: str, width: int = _WIDTH) -> str:
+    # Control characters from a document must not reach somebody's terminal.
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    return plain if not width or len(plain) <= width else plain[: width - 1] + "…"

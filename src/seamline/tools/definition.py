@@ -1,0 +1,121 @@
+"""A tool, ready to be called: its declaration, its types and its function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from seamline.errors import SeamlineError, ToolCallError, ToolError
+from seamline.models.contracts import SkillContract
+from seamline.tools.contract import FactValue, ToolInput, ToolOutput, ToolSpec
+
+__all__ = ["Tool", "problems"]
+
+
+def problems(error: ValidationError) -> str:
+    """What pydantic objects to, in one line: `field: message; …`."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the value'}: {e['msg']}" for e in found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """What an agent may call.
+
+    Attributes:
+        spec: Its declaration.
+        Input: The model of what it takes.
+        Output: The model of what it gives.
+        function: `run(input, context)`, async or not.
+        digest: `sha256:…` over its declaration and code.
+        skills: The folder of skills that its skill is read from.
+    """
+
+    spec: ToolSpec
+    Input: type[ToolInput]
+    Output: type[ToolOutput]
+    function: Callable[..., Any]
+    digest: str
+    skills: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name, as policies and agents write it."""
+        return self.spec.name
+
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON schema of what it takes."""
+        return self.Input.model_json_schema()
+
+    def output_schema(self) -> dict[str, Any]:
+        """The JSON schema of what it gives."""
+        return self.Output.model_json_schema(mode="serialization")
+
+    def input_fields(self) -> dict[str, bool]:
+        """The fields of its input, and whether each is required."""
+        return {name: info.is_required() for name, info in self.Input.model_fields.items()}
+
+    def output_fields(self) -> list[str]:
+        """The fields of its output."""
+        return list(self.Output.model_fields)
+
+    def parse_input(self, values: Mapping[str, Any] | BaseModel) -> ToolInput:
+        """The typed input.
+
+        Raises:
+            ToolCallError: The values do not fit the input's schema.
+        """
+        if isinstance(values, self.Input):
+            return values
+        try:
+            return self.Input.model_validate(values)
+        except ValidationError as error:
+            raise ToolCallError(
+                f"tool {self.name} cannot take this input: {problems(error)}; "
+                f"it takes: {', '.join(self.input_fields()) or 'nothing'}"
+            ) from error
+
+    def parse_output(self, value: Any) -> ToolOutput:
+        """The typed output, also from plain data.
+
+        Raises:
+            ToolCallError: The value does not fit the output's schema.
+        """
+        if isinstance(value, self.Output):
+            return value
+        try:
+            return self.Output.model_validate(value)
+        except ValidationError as error:
+            raise ToolCallError(
+                f"tool {self.name} gave what its Output forbids: {problems(error)}; "
+                "fix the tool, or its Output"
+            ) from error
+
+    def output_facts(self, output: Mapping[str, Any]) -> dict[str, FactValue]:
+        """The facts that an output, given as plain data, tells policies.
+
+        Raises:
+            ToolCallError: The value does not fit the output's schema.
+        """
+        return self.parse_output(output).facts()
+
+    def contract(self) -> SkillContract:
+        """The prompt contract of the tool's skill.
+
+        Raises:
+            ToolError: The tool has no skill, or its skill is not there.
+        """
+        if self.spec.skill is None or self.skills is None:
+            raise ToolError(
+                f"tool {self.name} asks a skill, but declares none; add `skill:` to its tool.yaml"
+            )
+        from seamline.models.skills import SkillStore
+
+        try:
+            return SkillStore(self.skills).get(self.spec.skill).spec.contract
+        except SeamlineError as error:
+            raise ToolError(f"tool {self.name}: {error}") from error

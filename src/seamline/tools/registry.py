@@ -1,0 +1,152 @@
+"""The tools of a project: those in its folder `tools`, and functions added in Python."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from seamline.errors import ToolError
+from seamline.tools.contract import ToolInput, ToolOutput, ToolSpec
+from seamline.tools.decorator import tool_of
+from seamline.tools.definition import Tool, problems
+from seamline.tools.loading import load_module
+
+__all__ = ["ToolRegistry", "tool_digest"]
+
+DECLARATION, CODE = "tool.yaml", "tool.py"
+
+
+class ToolRegistry:
+    """Finds tools by name; a tool's Python is loaded when the tool is first asked for.
+
+    Args:
+        root: The project's folder `tools`.
+        skills: The folder its skills are in; by default `models/skills` beside `root`.
+    """
+
+    def __init__(self, root: Path, *, skills: Path | None = None) -> None:
+        self.root = root
+        self.skills = skills or root.parent / "models" / "skills"
+        self._added: dict[str, Tool] = {}
+        self._loaded: dict[str, Tool] = {}
+
+    def names(self) -> list[str]:
+        """The names of all tools, sorted."""
+        found = {file.parent.name for file in self.root.glob(f"*/{DECLARATION}")}
+        return sorted(found | set(self._added))
+
+    def spec(self, name: str) -> ToolSpec:
+        """The declaration of a tool, without loading its code.
+
+        Raises:
+            ToolError: There is no such tool, or its tool.yaml is wrong.
+        """
+        if name in self._added:
+            return self._added[name].spec
+        folder = self.root / name
+        if name not in self.names():
+            raise ToolError(self._unknown(name))
+        return _read_spec(folder / DECLARATION)
+
+    def get(self, name: str) -> Tool:
+        """A tool, ready to be called.
+
+        Raises:
+            ToolError: There is no such tool, its tool.yaml is wrong, or its code does not load.
+        """
+        if name in self._added:
+            return self._added[name]
+        if name not in self._loaded:
+            spec = self.spec(name)
+            self._loaded[name] = _load(self.root / name, spec, self.skills)
+        return self._loaded[name]
+
+    def add(self, function: Callable[..., Any] | Tool) -> Tool:
+        """Make a function with typed parameters a tool of this project.
+
+        Raises:
+            ToolError: Its signature says too little, or the name is taken.
+        """
+        tool = function if isinstance(function, Tool) else tool_of(function)
+        if tool.name in self.names():
+            raise ToolError(
+                f"a tool {tool.name!r} is there already; give the function another name with "
+                f"@tool(name=…)"
+            )
+        self._added[tool.name] = tool
+        return tool
+
+    def _unknown(self, name: str) -> str:
+        known = self.names()
+        close = get_close_matches(name, known, n=1)
+        hint = (
+            f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known) or 'none'}"
+        )
+        return (
+            f"there is no tool {name!r}; {hint} "
+            f"(a tool is a folder under {self.root} with {DECLARATION})"
+        )
+
+
+def tool_digest(folder: Path) -> str:
+    """`sha256:…` over tool.yaml and every Python file of a tool's folder, names included."""
+    digest = hashlib.sha256()
+    for file in sorted([folder / DECLARATION, *folder.rglob("*.py")]):
+        data = file.read_bytes()
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
+        digest.update(data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _read_spec(file: Path) -> ToolSpec:
+    try:
+        spec = ToolSpec.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ToolError(f"{file} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise ToolError(f"{file} is not a tool declaration: {problems(error)}") from error
+    if spec.name != file.parent.name:
+        raise ToolError(
+            f"{file} says name: {spec.name}; rename the folder to {spec.name}, "
+            f"or set name: {file.parent.name}"
+        )
+    if (spec.kind == "skill") != (spec.skill is not None):
+        what = "names no skill" if spec.skill is None else f"names the skill {spec.skill}"
+        raise ToolError(
+            f"{file} is of kind {spec.kind} and {what}; "
+            "a tool has `skill:` exactly when it is of kind skill"
+        )
+    return spec
+
+
+def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
+    code = folder / CODE
+    if not code.is_file():
+        raise ToolError(
+            f"tool {spec.name} of kind {spec.kind} has no {CODE}; "
+            f"write {code} with Input, Output and run(input, context)"
+        )
+    module = load_module(code)
+    types: dict[str, Any] = {"Input": ToolInput, "Output": ToolOutput}
+    for name, base in types.items():
+        found = getattr(module, name, None)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ToolError(f"{code} needs a class {name} that derives from {base.__name__}")
+        types[name] = found
+    run = getattr(module, "run", None)
+    if not callable(run):
+        raise ToolError(f"{code} needs a function `run(input, context)`")
+    return Tool(
+        spec=spec,
+        Input=types["Input"],
+        Output=types["Output"],
+        function=run,
+        digest=tool_digest(folder),
+        skills=skills,
+    )

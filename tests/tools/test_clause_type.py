@@ -1,0 +1,210 @@
+"""Typing clauses with a scripted skill, and what a review does to the result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seamline.errors import InputError, ToolError
+from seamline.models.contracts import SkillContract
+from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.tools.contract import Review, ToolSpec
+from seamline.tools.loading import load_module
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL: Any = load_module(ROOT / "tools/clause_type/tool.py")
+CONTRACT = SkillContract(
+    read="labels",
+    context="Clause: {{ text }}\n",
+    labels={"Governing Law": "law", "Insurance": "insured", "Non-Compete": "war", "None": "none"},
+    none_label="None",
+)
+LAW = "This contract is governed by the laws of Utopia."
+COVER = "The Supplier shall keep   insurance of two\nmillion."
+REST = "Headings are for convenience only."
+
+
+class Context:
+    """A tool's context whose skill knows the type of a clause by a word in it."""
+
+    def __init__(self, **settings: float) -> None:
+        self.spec = ToolSpec(
+            name="clause_type",
+            kind="skill",
+            skill="clause_type",
+            description="Tells the type of each clause.",
+            settings=settings,
+        )
+        self.cache_dir = Path()
+        self.contract = CONTRACT
+        self.batches: list[list[str]] = []
+        self.told: list[tuple[int, int]] = []
+        self.scores: dict[str, tuple[float, ...]] = {
+            "laws": (0.9, 0.02, 0.0, 0.08),
+            "insurance": (0.1, 0.6, 0.0, 0.3),
+            "both": (0.4, 0.45, 0.0, 0.15),
+            "weak": (0.0, 0.0, 0.4, 0.35),
+        }
+
+    async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
+        self.batches.append([request.context for request in requests])
+        return [
+            DecideResponse(
+                scores=next(
+                    (given for word, given in self.scores.items() if word in request.context),
+                    (0.02, 0.03, 0.0, 0.95),
+                ),
+                labels=tuple(CONTRACT.labels),
+            )
+            for request in requests
+        ]
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        assert what
+        self.told.append((done, total))
+
+
+def typed(parts: list[str], expected: Sequence[str] = (), **settings: float) -> Any:
+    """The review of a contract made of the given clauses."""
+    text, clauses, at = "\n\n".join(parts), [], 0
+    for number, part in enumerate(parts):
+        clauses.append({"start": at, "end": at + len(part), "heading": f"{number}"})
+        at += len(part) + 2
+    given = TOOL.Input(text=text, clauses=clauses, expected=tuple(expected))
+    context = Context(**settings)
+    return asyncio.run(TOOL.run(given, context)), context, text
+
+
+def test_types_places_and_confidence() -> None:
+    review, context, text = typed([REST, LAW, COVER], ["Governing Law", "Non-Compete"])
+    law, cover = review.clauses
+    assert (law.type, law.level, law.heading) == ("Governing Law", "high", "1")
+    assert text[law.start : law.end] == LAW
+    assert (cover.type, cover.level, cover.confidence) == ("Insurance", "medium", 0.6)
+    assert [one.type for one in review.missing] == ["Non-Compete"]
+    assert context.batches == [
+        [f"Clause: {TOOL.model_text(part)}\n" for part in (REST, LAW, COVER)]
+    ]
+    assert review.facts() == {
+        "typed clauses": 2,
+        "unsure clauses": 0,
+        "missing clauses": 1,
+        "risks": 0,
+        "high risks": 0,
+    }
+
+
+def test_the_skill_is_asked_in_chunks_and_progress_is_told() -> None:
+    review, context, _ = typed([f"{n} {REST}" for n in range(70)])
+    assert [len(batch) for batch in context.batches] == [32, 32, 6]
+    assert context.told == [(32, 70), (64, 70), (70, 70)]
+    assert review.clauses == ()
+
+
+def test_one_clause_may_have_two_types() -> None:
+    review, _, _ = typed(["both of these"])
+    assert {one.type for one in review.clauses} == {"Governing Law", "Insurance"}
+    assert {one.level for one in review.clauses} == {"low"}
+
+
+def test_the_threshold_is_a_setting() -> None:
+    assert typed(["both of these"], threshold=0.42)[0].clauses[0].type == "Insurance"
+    assert len(typed(["both of these"], threshold=0.42)[0].clauses) == 1
+
+
+def test_neighbours_of_one_type_are_one_clause() -> None:
+    review, _, text = typed([COVER, COVER, REST, COVER])
+    first, second = review.clauses
+    assert text[first.start : first.end] == f"{COVER}\n\n{COVER}"
+    assert text[second.start : second.end] == COVER
+
+
+def test_no_clauses_means_no_question_and_all_expected_missing() -> None:
+    review, context, _ = typed([], ["Insurance", "Insurance"])
+    assert context.batches == []
+    assert [one.type for one in review.missing] == ["Insurance"]
+
+
+def test_an_unknown_expected_type_is_refused() -> None:
+    with pytest.raises(ToolError, match=r"'Goverrning Law'.*Governing Law, Insurance"):
+        typed([LAW], ["Goverrning Law"])
+
+
+def test_a_clause_outside_the_text_is_refused() -> None:
+    given = TOOL.Input(text="short", clauses=[{"start": 2, "end": 9}])
+    with pytest.raises(InputError, match=r"2\.\.9 is not inside the text of 5"):
+        asyncio.run(TOOL.run(given, Context()))
+
+
+def test_review_items_carry_facts_only() -> None:
+    review, _, _ = typed([LAW, "weak"], ["Insurance"])
+    assert [(item.key, item.facts) for item in review.review_items()] == [
+        ("clause:0", {"clause type": "Governing Law", "confidence": "high", "present": "yes"}),
+        ("clause:1", {"clause type": "Non-Compete", "confidence": "low", "present": "yes"}),
+        ("missing:Insurance", {"clause type": "Insurance", "present": "no"}),
+    ]
+
+
+def test_reviews_are_applied() -> None:
+    review, _, _ = typed([LAW, REST, COVER, REST, "weak", REST, LAW], ["Non-Compete"])
+    done = review.reviewed({
+        "clause:0": Review(choice="flag", reason="high risk: a far court"),
+        "clause:1": Review(choice="flag", reason="the type is uncertain"),
+        "clause:2": Review(choice="decline"),
+        "clause:3": Review(choice="accept"),
+    })
+    law, cover, other = done.clauses
+    assert (law.risk, law.reasons, law.needs_review) == ("high", ("a far court",), False)
+    assert (cover.risk, cover.needs_review) == ("", True)
+    assert (other.risk, other.needs_review) == ("none", False)
+    [risk] = done.risks
+    assert (risk.type, risk.severity, risk.reason) == ("Governing Law", "high", "a far court")
+    assert (risk.start, risk.end) == (law.start, law.end)
+    assert done.needs_review
+    assert done.reasons == ("Insurance: the type is uncertain",)
+    assert done.facts()["high risks"] == 1
+
+
+def test_a_missing_clause_is_kept_or_accepted_by_the_review() -> None:
+    review, _, _ = typed([REST], ["Insurance", "Governing Law"])
+    done = review.reviewed({
+        "missing:Insurance": Review(choice="flag", reason="always needed"),
+        "missing:Governing Law": Review(choice="accept"),
+    })
+    assert [(one.type, one.reason) for one in done.missing] == [("Insurance", "always needed")]
+    assert done.reasons == ("Insurance: always needed",)
+
+
+def test_an_untouched_output_survives_its_own_json() -> None:
+    review, _, _ = typed([LAW], ["Insurance"])
+    assert TOOL.Output.model_validate_json(review.model_dump_json()) == review
+
+
+def test_the_model_reads_one_line_of_at_most_110_words() -> None:
+    assert TOOL.normalise("“A”\u00a0 fee of\n[***]  is due ______ on \u2018time\u2019") == (
+        "\"A\" fee of [*] is due [*] on 'time'"
+    )
+    assert len(TOOL.model_text("word " * 500).split()) == 110
+    assert len(TOOL.model_text("x" * 5_000)) == 900
+
+
+def test_every_label_of_the_shipped_policy_is_a_label_of_the_skill() -> None:
+    yaml = pytest.importorskip("yaml")
+    labels = yaml.safe_load(
+        (ROOT / "models/skills/clause_type/0.1.0/labels.yaml").read_text(encoding="utf-8")
+    )
+    assert len(labels) == 38
+    assert len(set(labels.values())) == 38
+    text = (ROOT / "policies/contract_review/review/1.0.0.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(text.split("---")[1])
+    types = [
+        rule["when"].removeprefix("The clause type is ")
+        for rule in front["rules"]
+        if rule["when"].startswith("The clause type is ")
+    ]
+    assert types
+    assert {*types, *front["values"]["expected"]} <= set(labels)

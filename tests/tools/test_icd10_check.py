@@ -1,0 +1,170 @@
+"""Checks of known codes against the release, and what a review does to the coding."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seamline.errors import ToolCallError
+from seamline.tools import Review, Tool, ToolRegistry, call_tool
+from seamline.tools.loading import load_module
+
+Context: Any = load_module(Path(__file__).with_name("contexts.py")).Context
+
+
+@pytest.fixture(scope="module")
+def tool(registry: ToolRegistry) -> Tool:
+    return registry.get("icd10_check")
+
+
+@pytest.fixture(scope="module")
+def tabular(root: Path) -> Any:
+    return load_module(root / "tools" / "icd10_check" / "tabular.py")
+
+
+def selected(code: str, confidence: float = 0.95, **fields: Any) -> dict[str, Any]:
+    evidence = {"start": 0, "end": 4, "text": "text"}
+    return {"code": code, "title": "", "confidence": confidence, "evidence": evidence, **fields}
+
+
+def check(tool: Tool, tmp_path: Path, *codes: dict[str, Any], release: str = "April 2026") -> Any:
+    values = {"selections": list(codes), "declined": [], "release": release}
+    return asyncio.run(call_tool(tool, values, Context(tool.spec, tmp_path)))
+
+
+def test_a_billable_code_without_conflict_needs_no_review(tool: Tool, tmp_path: Path) -> None:
+    coding = check(tool, tmp_path, selected("I10"))
+    [code] = coding.codes
+    assert code.description == "Essential (primary) hypertension"
+    assert (code.billable, code.needs_review, code.conflicts_with) == (True, False, [])
+    assert coding.facts()["unknown codes"] == 0
+
+
+def test_a_category_is_flagged_with_what_would_complete_it(tool: Tool, tmp_path: Path) -> None:
+    [code] = check(tool, tmp_path, selected("E11")).codes
+    assert not code.billable
+    assert code.needs_review
+    assert "not billable, needs more characters" in code.reasons[0]
+    assert "E11.0" in code.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "extended"), [("S72.001", "S72.001A"), ("T14.8", "T14.8XXA"), ("T40.1X1", "T40.1X1A")]
+)
+def test_a_missing_7th_character_is_named(
+    tool: Tool, tmp_path: Path, code: str, extended: str
+) -> None:
+    [found] = check(tool, tmp_path, selected(code)).codes
+    assert not found.billable
+    assert found.reasons[0].startswith(f"needs a 7th character: {extended} (initial encounter")
+
+
+def test_a_code_with_its_7th_character_is_billable(tool: Tool, tmp_path: Path) -> None:
+    [code] = check(tool, tmp_path, selected("s72001a")).codes
+    assert (code.code, code.billable, code.needs_review) == ("S72.001A", True, False)
+
+
+def test_excludes1_conflicts_are_flagged_on_both(tool: Tool, tmp_path: Path) -> None:
+    coding = check(tool, tmp_path, selected("E10.9"), selected("E11.9"), selected("I10"))
+    conflicts = {code.code: code.conflicts_with for code in coding.codes}
+    assert conflicts == {"E10.9": ["E11.9"], "E11.9": ["E10.9"], "I10": []}
+    first = coding.codes[0]
+    assert first.needs_review
+    assert "Excludes1 at E1" in first.reasons[0]
+    assert coding.facts()["codes in conflict"] == 2
+
+
+def test_an_excludes1_note_of_an_ancestor_holds(tool: Tool, tmp_path: Path) -> None:
+    # the note stands at J44, the named code is a leaf of J47
+    coding = check(tool, tmp_path, selected("J44.9"), selected("J47.9"))
+    assert [code.conflicts_with for code in coding.codes] == [["J47.9"], ["J44.9"]]
+
+
+@pytest.mark.parametrize(
+    ("note", "code", "named"),
+    [
+        ("secondary diabetes mellitus NEC (E13.-)", "E13.9", True),
+        ("secondary diabetes mellitus NEC (E13.-)", "E14", False),
+        ("neonatal disorders (P70.0-P70.2)", "P70.1", True),
+        ("neonatal disorders (P70.0-P70.2)", "P70.3", False),
+        ("malignant neoplasm of lymphoid tissue (C81-C96)", "C83.30", True),
+        ("malignant neoplasm of lymphoid tissue (C81-C96)", "C97", False),
+        ("superficial bite of ankle (S90.56-, S90.57-)", "S90.571A", True),
+        ("disease complicating pregnancy (O10-O11, O13-O16)", "O12.0", False),
+        ("disease complicating pregnancy (O10-O11, O13-O16)", "O14.90", True),
+        ("certain localized infections - see chapters", "A00", False),
+    ],
+)
+def test_codes_and_ranges_are_read_from_notes(
+    tabular: Any, note: str, code: str, named: bool
+) -> None:
+    assert any(one.holds(code) for one in tabular.codes_in(note)) is named
+
+
+def test_a_code_outside_the_release_is_declined_never_coded(tool: Tool, tmp_path: Path) -> None:
+    coding = check(tool, tmp_path, selected("Q99.999"), selected("E00-E07"), selected("I10"))
+    assert [code.code for code in coding.codes] == ["I10"]
+    assert coding.unknown == ["Q99.999", "E00-E07"]
+    assert "Q99.999 is not a code of ICD-10-CM April 2026" in coding.declined[0].reason
+
+
+def test_coding_notes_are_told(tool: Tool, tmp_path: Path) -> None:
+    [code] = check(tool, tmp_path, selected("E11.9")).codes
+    assert any(note.startswith("Use additional:") for note in code.notes)
+
+
+def test_another_release_is_refused(tool: Tool, tmp_path: Path) -> None:
+    with pytest.raises(ToolCallError, match=r"release 'April 2020'.*'April 2026'"):
+        check(tool, tmp_path, selected("I10"), release="April 2020")
+
+
+def test_review_items_hold_facts_for_policies_and_words_for_people(
+    tool: Tool, tmp_path: Path
+) -> None:
+    coding = check(
+        tool,
+        tmp_path,
+        selected("I10", 0.5, ties=True),
+        selected("S72.001", 0.7),
+        selected("E10.9", 0.85),
+        selected("E11.9"),
+    )
+    facts = {item.key: item.facts for item in coding.review_items()}
+    assert facts["I10"] == {
+        "confidence": "low",
+        "billable": "yes",
+        "conflicts": "none",
+        "ties": "yes",
+        "ambiguous": "no",
+    }
+    assert facts["S72.001"]["confidence"] == "medium"
+    assert facts["S72.001"]["billable"] == "no"
+    assert facts["E10.9"]["confidence"] == "high"
+    assert facts["E10.9"]["conflicts"] == "E11.9"
+    [item] = [item for item in coding.review_items() if item.key == "I10"]
+    assert item.about["mention"] == "text"
+
+
+def test_reviews_are_applied(tool: Tool, tmp_path: Path) -> None:
+    coding = check(tool, tmp_path, selected("I10"), selected("J45.909"), selected("S72.001"))
+    after = coding.reviewed(
+        {
+            "I10": Review(choice="flag", reason="low confidence"),
+            "J45.909": Review(choice="decline", reason="not this visit"),
+            "S72.001": Review(choice="accept"),
+        }
+    )
+    kept = {code.code: code for code in after.codes}
+    assert kept["I10"].needs_review
+    assert kept["I10"].reasons == ["low confidence"]
+    assert "J45.909" not in kept
+    assert after.declined[0].reason == "J45.909: not this visit"
+    assert kept["S72.001"].needs_review  # accepting does not hide what the release objects to
+    assert coding.codes[0].needs_review is False
+    with pytest.raises(KeyError, match=r"Z99\.9"):
+        coding.reviewed({"Z99.9": Review(choice="accept")})
+    with pytest.raises(ValueError, match="expected accept, flag, ask or decline"):
+        coding.reviewed({"I10": Review(choice="shrug")})

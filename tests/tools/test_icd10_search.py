@@ -1,0 +1,234 @@
+"""The index on the real tables, and the mentions it finds in notes written for these tests."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seamline.tools import Tool, ToolOutput, call_tool
+from seamline.tools.loading import load_module
+
+Context: Any = load_module(Path(__file__).with_name("contexts.py")).Context
+NOTE = """CHIEF COMPLAINT
+
+Swollen left knee.
+
+PAST MEDICAL HISTORY
+1. Hypertension.
+2. Type 2 diabetes.
+3. History of gout.
+
+FAMILY HISTORY
+Breast cancer.
+
+REVIEW OF SYSTEMS
+Denies chest pain, shortness of breath or fever. Her mother had a stroke.
+
+ASSESSMENT AND PLAN
+Iron deficiency anemia; start oral iron. Possible pneumonia, chest film ordered.
+Appendicitis was ruled out. CKD stage 3, followed by Dr. Okafor.
+"""
+
+
+def run(tool: Tool, context: Any, **values: Any) -> Any:
+    return asyncio.run(call_tool(tool, values, context))
+
+
+def found(tool: Tool, cache: Path, text: str, **values: Any) -> ToolOutput:
+    return run(tool, Context(tool.spec, cache), text=text, **values)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("type 2 diabetes", "E11.9"),
+        ("type II diabetes", "E11.9"),
+        ("hypertension", "I10"),
+        ("high blood pressure", "I10"),
+        ("HTN", "I10"),
+        ("CHF", "I50.9"),
+        ("COPD exacerbation", "J44.1"),
+        ("AFib", "I48.91"),
+        ("heart attack", "I21.9"),
+        ("UTI", "N39.0"),
+        ("GERD", "K21.9"),
+        ("acute renal failure", "N17.9"),
+        ("right shoulder pain", "M25.511"),
+        ("shoulder pain", "M25.519"),
+        ("coronary artery disease", "I25.10"),
+        ("hypothyroidism", "E03.9"),
+        ("anaemia", "D64.9"),
+        ("depression", "F32.A"),
+        ("hip fracture", "S72.009"),
+    ],
+)
+def test_a_common_diagnosis_leads_its_candidates(index: Any, text: str, code: str) -> None:
+    assert index.candidates(text, 8)[0].code == code
+
+
+def test_the_index_holds_the_release_named(index: Any) -> None:
+    assert index.release == "April 2026"
+    assert len(index.codes) == 46_881
+    assert index.title("E11.9") == "Type 2 diabetes mellitus without complications"
+
+
+def test_misspelt_words_and_compounds_find_their_look_alikes(index: Any) -> None:
+    assert index.candidates("hypertention", 1)[0].code == "I10"
+    assert "N45.1" in {hit.code for hit in index.candidates("orchiepididymitis", 8)}
+
+
+def test_opposites_are_not_look_alikes(index: Any) -> None:
+    assert "I10" not in {hit.code for hit in index.candidates("hypotension", 20)}
+    assert "E05.90" not in {hit.code for hit in index.candidates("hypothyroidism", 20)}
+
+
+@pytest.mark.parametrize(
+    ("code", "proposed"),
+    [
+        ("E11", "E11.9"),
+        ("I10", "I10"),
+        ("K21", "K21.9"),
+        ("S72.001A", "S72.001"),
+        ("T14.8XXA", "T14.8"),
+        ("I25.1", "I25.10"),
+        ("Q99.99", None),
+        ("", None),
+    ],
+)
+def test_a_category_leads_to_its_unspecified_leaf(
+    index: Any, code: str, proposed: str | None
+) -> None:
+    assert index.default(code) == proposed
+
+
+def test_candidates_are_distinct_ordered_and_no_more_than_asked(index: Any) -> None:
+    hits = index.candidates("chronic kidney disease", 20)
+    assert len(hits) == 20
+    assert len({hit.code for hit in hits}) == 20
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(0.0 < hit.score <= 1.0 for hit in hits)
+
+
+def test_a_cached_index_is_loaded_and_a_damaged_one_is_built_again(
+    index: Any, index_module: Any, index_cache: Path, tmp_path: Path
+) -> None:
+    for file in index_cache.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    again = index_module.Icd10Index.open(tmp_path, progress=lambda *_: pytest.fail("rebuilt"))
+    assert again.candidates("asthma", 5) == index.candidates("asthma", 5)
+    [arrays] = tmp_path.glob("*.npz")
+    data = bytearray(arrays.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    arrays.write_bytes(bytes(data))
+    steps: list[str] = []
+    rebuilt = index_module.Icd10Index.open(
+        tmp_path, progress=lambda done, total, what: steps.append(what)
+    )
+    assert steps
+    assert rebuilt.candidates("asthma", 5) == index.candidates("asthma", 5)
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".npz"]
+
+
+def test_mentions_come_with_what_the_text_says_of_them(
+    search_tool: Tool, index: Any, index_cache: Path
+) -> None:
+    output: Any = found(search_tool, index_cache, NOTE)
+    said = {m.text.lower(): (m.assertion, m.candidates[0].code) for m in output.mentions}
+    assert said["hypertension"] == ("present", "I10")
+    assert said["type 2 diabetes"] == ("present", "E11.9")
+    assert said["gout"] == ("historical", "M10.9")
+    assert said["breast cancer"][0] == "family"
+    assert said["iron deficiency anemia"] == ("present", "D50.9")
+    assert said["possible pneumonia" if "possible pneumonia" in said else "pneumonia"][0] == (
+        "possible"
+    )
+    codable = [m for m in output.mentions if m.assertion not in ("negated", "family")]
+    codes = {m.candidates[0].code for m in codable}
+    assert not codes & {"R07.9", "R06.02", "R50.9", "K37", "I63.9", "C50.9"}
+    assert output.facts()["mentions found"] == len(output.mentions)
+    assert output.release == "April 2026"
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "assertion"),
+    [
+        ("Denies nausea, vomiting, or diarrhea.", "diarrhea", "negated"),
+        ("No evidence of pneumonia.", "pneumonia", "negated"),
+        ("Pulmonary embolism was ruled out.", "Pulmonary embolism", "negated"),
+        ("Denies fever but has a cough.", "cough", "present"),
+        ("Her father had asthma.", "asthma", "family"),
+        ("History of asthma.", "asthma", "historical"),
+        ("Suspected cellulitis of the left leg.", "cellulitis", "possible"),
+        ("He has asthma.", "asthma", "present"),
+        ("No change in the asthma.", "asthma", "present"),
+    ],
+)
+def test_assertion(mentions_module: Any, text: str, word: str, assertion: str) -> None:
+    [sentence] = mentions_module.sentences(text)
+    at = text.index(word)
+    assert mentions_module.assertion_of(text, sentence, at, at + len(word)) == assertion
+
+
+def test_numbers_titles_and_lists_do_not_break_sentences(mentions_module: Any) -> None:
+    text = "Seen by Dr. Stone. Hb 9.5 today.\n1. Asthma.\n2. Gout."
+    parts = [text[s.start : s.end] for s in mentions_module.sentences(text)]
+    assert parts[:2] == ["Seen by Dr. Stone.", "Hb 9.5 today."]
+    assert parts[2:] == ["1. Asthma.", "2. Gout."]
+
+
+def test_a_short_text_is_one_mention(search_tool: Tool, index: Any, index_cache: Path) -> None:
+    output: Any = found(search_tool, index_cache, "type 2 diabetes")
+    [mention] = output.mentions
+    assert (mention.start, mention.end) == (0, 15)
+    assert len(mention.candidates) == 8
+    assert mention.candidates[0].billable
+
+
+def test_a_text_without_a_condition_has_no_mention(
+    search_tool: Tool, index: Any, index_cache: Path
+) -> None:
+    for text in ("Lorem ipsum dolor sit amet.", "   ", "12345 67890", "会议纪要", "x" * 5000):
+        output: Any = found(search_tool, index_cache, text)
+        assert output.mentions == []
+
+
+def test_a_long_note_has_no_more_mentions_than_the_limit(
+    search_tool: Tool, index: Any, index_cache: Path
+) -> None:
+    limit = search_tool.spec.settings["max_mentions"]
+    found_in: Any = found(search_tool, index_cache, NOTE * 10)
+    assert 5 <= len(found_in.mentions) <= limit
+    assert len({m.text.lower() for m in found_in.mentions}) == len(found_in.mentions)
+
+
+FRAGMENTS = st.sampled_from([
+    "hypertension", "Type 2 diabetes", " and ", ", ", ". ", "\n", "\r\n", "denies ", "History of ",
+    "asthma", "ASSESSMENT:", "1. ", "• ", "chest pain", "é", "\u2019s", "\u2028", "😀", "\t", "; ",
+    "acute kidney injury", "No ", "Dr. ", "(", ")", "mother had ", "\x00", "ﬁbrosis",
+])  # fmt: skip
+TEXTS = st.one_of(st.text(max_size=200), st.lists(FRAGMENTS, max_size=20).map("".join))
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=TEXTS)
+def test_offsets_map_to_the_text_exactly(mentions_module: Any, index: Any, text: str) -> None:
+    last = 0
+    for sentence in mentions_module.sentences(text):
+        assert last <= sentence.start < sentence.end <= len(text)
+        last = sentence.end
+    last = 0
+    for mention in mentions_module.find_mentions(text, index, limit=14):
+        assert last <= mention.start < mention.end <= len(text)
+        assert mention.sentence_start <= mention.start < mention.end <= mention.sentence_end
+        piece = text[mention.start : mention.end]
+        assert piece == piece.strip()
+        context = mentions_module.around(text, mention)
+        assert piece in context
+        last = mention.end

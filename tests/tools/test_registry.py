@@ -1,0 +1,185 @@
+"""Finding tools, loading them, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from seamline.errors import ToolCallError, ToolError
+from seamline.tools import Tool, ToolContext, ToolRegistry, run_tool, tool
+
+YAML = """name: greet
+kind: function
+description: Greets a person by name.
+"""
+CODE = """
+from seamline.tools.contract import ToolInput, ToolOutput
+from .words import GREETING
+
+class Input(ToolInput):
+    name: str
+
+class Output(ToolOutput):
+    text: str
+
+def run(request, context):
+    return Output(text=f"{GREETING} {request.name}")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "tools" / "greet"
+    made.mkdir(parents=True)
+    (made / "tool.yaml").write_text(YAML)
+    (made / "tool.py").write_text(CODE)
+    (made / "words.py").write_text("GREETING = 'Hello'\n")
+    return made
+
+
+def test_a_tool_folder_is_a_private_package(folder: Path, tmp_path: Path) -> None:
+    registry = ToolRegistry(tmp_path / "tools")
+    greet = registry.get("greet")
+    assert registry.names() == ["greet"]
+    assert asyncio.run(run_tool(greet, {"name": "Ada"})).model_dump() == {"text": "Hello Ada"}
+    assert greet.function.__module__.startswith("_seamline_content_")
+    assert greet.input_schema()["properties"]["name"]["type"] == "string"
+    assert greet.output_schema()["required"] == ["text"]
+    assert greet.input_fields() == {"name": True}
+
+
+def test_two_projects_with_a_tool_of_one_name_do_not_meet(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "tools" / "greet"
+    other.mkdir(parents=True)
+    for file in ("tool.yaml", "tool.py"):
+        (other / file).write_text((folder / file).read_text())
+    (other / "words.py").write_text("GREETING = 'Good day'\n")
+    outputs = [
+        asyncio.run(run_tool(ToolRegistry(root).get("greet"), {"name": "Ada"})).model_dump()
+        for root in (tmp_path / "tools", other.parent)
+    ]
+    assert outputs == [{"text": "Hello Ada"}, {"text": "Good day Ada"}]
+
+
+def test_the_digest_covers_declaration_and_code(folder: Path, tmp_path: Path) -> None:
+    before = ToolRegistry(tmp_path / "tools").get("greet").digest
+    assert before == ToolRegistry(tmp_path / "tools").get("greet").digest
+    (folder / "words.py").write_text("GREETING = 'Hi'\n")
+    assert ToolRegistry(tmp_path / "tools").get("greet").digest != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("tool.yaml", "name: greet", "name: salute", "rename the folder to salute"),
+        ("tool.yaml", "kind: function", "kind: skill", "names no skill"),
+        ("tool.yaml", "kind: function", "kind: magic", "is not a tool declaration: kind"),
+        ("tool.yaml", "kind: function", "kind: [", "cannot be read"),
+        ("tool.py", "class Input(ToolInput)", "class Input", "a class Input that derives from"),
+        ("tool.py", "def run", "def walk", "a function `run"),
+        ("tool.py", "from .words", "from .worms", "does not import: ModuleNotFoundError"),
+        ("tool.py", "def run(", "def run((", "does not import: SyntaxError"),
+    ],
+)
+def test_what_is_wrong_with_a_tool_is_said(
+    folder: Path, tmp_path: Path, file: str, old: str, new: str, says: str
+) -> None:
+    path = folder / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ToolError) as caught:
+        ToolRegistry(tmp_path / "tools").get("greet")
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unknown_tool_names_a_near_one(folder: Path, tmp_path: Path) -> None:
+    registry = ToolRegistry(tmp_path / "tools")
+    with pytest.raises(ToolError, match="did you mean 'greet'"):
+        registry.get("great")
+    with pytest.raises(ToolError, match="known are: greet"):
+        registry.get("zzz")
+    (folder / "tool.py").unlink()
+    with pytest.raises(ToolError, match=r"has no tool\.py"):
+        registry.get("greet")
+
+
+def test_the_shipped_tools_load(registry: ToolRegistry) -> None:
+    kinds = {name: registry.get(name).spec.kind for name in registry.names()}
+    assert kinds["icd10_search"] == "retrieval"
+    assert kinds["icd10_select"] == "skill"
+    assert kinds["icd10_check"] == "function"
+
+
+def test_a_function_becomes_a_tool(tmp_path: Path) -> None:
+    registry = ToolRegistry(tmp_path / "tools")
+
+    @tool
+    def count_words(text: str, least: int = 1) -> int:
+        """Counts the words of a text that are long enough.
+
+        Not for policies.
+        """
+        return sum(len(word) >= least for word in text.split())
+
+    made = registry.add(count_words)
+    assert count_words("a bb", 2) == 1
+    assert made is registry.get("count_words")
+    assert made.spec.description == "Counts the words of a text that are long enough."
+    assert made.input_fields() == {"text": True, "least": False}
+    output = asyncio.run(run_tool(made, {"text": "one two three", "least": 4}))
+    assert output.model_dump() == {"result": 1}
+    assert output.facts() == {"result": 1}
+    with pytest.raises(ToolError, match="is there already"):
+        registry.add(count_words)
+    with pytest.raises(ToolCallError, match=r"count_words cannot take this input: text:"):
+        asyncio.run(run_tool(made, {"text": 3}))
+
+
+def test_a_function_may_be_async_and_take_the_context(tmp_path: Path) -> None:
+    @tool(name="where", description="Tells the folder of its caches.", timeout_s=5)
+    async def locate(context: ToolContext) -> str:
+        return context.cache_dir.name
+
+    made = ToolRegistry(tmp_path).add(locate)
+    assert made.input_fields() == {}
+    output = asyncio.run(run_tool(made, {}, cache_dir=tmp_path / "here"))
+    assert output.model_dump() == {"result": "here"}
+
+
+def test_a_function_that_says_too_little_is_refused() -> None:
+    def nothing(text: str) -> str:
+        return text
+
+    def untyped(text) -> str:  # type: ignore[no-untyped-def]
+        """Gives back its text."""
+        return str(text)
+
+    def silent(text: str):  # type: ignore[no-untyped-def]
+        """Gives back its text."""
+        return text
+
+    def starred(*texts: str) -> str:
+        """Joins all its texts."""
+        return "".join(texts)
+
+    for function, says in (
+        (nothing, "docstring is what policies read"),
+        (untyped, "annotate the parameter 'text'"),
+        (silent, "annotate what it gives"),
+        (starred, "must be a plain named parameter"),
+    ):
+        with pytest.raises(ToolError, match=says):
+            tool(function)
+
+
+def test_tool_is_usable_as_a_value() -> None:
+    @tool
+    def shout(text: str) -> str:
+        """Says a text loudly."""
+        return text.upper()
+
+    made = ToolRegistry(Path("nowhere")).add(shout)
+    assert isinstance(made, Tool)
+    assert made.digest.startswith("sha256:")

@@ -1,0 +1,349 @@
+"""Types the clauses of a contract and holds what a review policy says about them.
+
+The skill gives every piece a probability per type. Which types are expected and which of
+them are a risk is not known here: the policy of the `review` slot says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamline.errors import InputError, ToolError
+from seamline.models.contracts import SkillContract
+from seamline.models.protocol import DecideResponse
+from seamline.tools.contract import (
+    FactValue,
+    Review,
+    ReviewedOutput,
+    ReviewItem,
+    ToolContext,
+    ToolInput,
+)
+
+__all__ = [
+    "ContractReview",
+    "Input",
+    "MissingClause",
+    "Output",
+    "Piece",
+    "Risk",
+    "TypedClause",
+    "model_text",
+    "normalise",
+    "run",
+]
+
+CHUNK = 32
+READ_WORDS = 110
+READ_CHARS = 900
+
+Level = Literal["low", "medium", "high"]
+RiskLevel = Literal["", "none", "low", "medium", "high"]
+
+_STRAIGHT = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u00a0": " ",
+        "\u200b": None,
+        "\ufeff": None,
+        "\u00ad": None,
+    }
+)
+_BLANKS = re.compile(r"[_.*=\-\u2026]{4,}|\[\s?\*+\s?\]|\[_+\]")
+_SEVERITY = re.compile(r"(?i)\s*(low|medium|high) risk\b[:,]?\s*")
+
+
+def normalise(text: str) -> str:
+    """The text on one line: single spaces, straight quotes, blanks and redactions as `[*]`."""
+    return " ".join(_BLANKS.sub(" [*] ", text.translate(_STRAIGHT)).split())
+
+
+def model_text(text: str) -> str:
+    """What the skill reads of a clause: normalised, its first 110 words."""
+    line = " ".join(normalise(text).split(" ")[:READ_WORDS])
+    return line[:READ_CHARS].rstrip()
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Piece(_Frozen):
+    """A stretch of the contract, as `split_clauses` gives it."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    heading: str = ""
+
+
+class Input(ToolInput):
+    """A contract, its pieces, and the types that the policy expects in it."""
+
+    text: str
+    clauses: tuple[Piece, ...]
+    expected: tuple[str, ...] = ()
+
+
+class TypedClause(_Frozen):
+    """A clause of a type: `text[start:end]`.
+
+    Attributes:
+        confidence: The skill's probability of this type, 0 to 1.
+        level: The same in words, as the review policy reads it.
+        risk: Empty until a review policy has judged it.
+        reasons: Why it is a risk or needs a person.
+    """
+
+    type: str
+    start: int
+    end: int
+    confidence: float = Field(ge=0, le=1)
+    level: Level
+    heading: str = ""
+    needs_review: bool = False
+    reasons: tuple[str, ...] = ()
+    risk: RiskLevel = ""
+
+
+class MissingClause(_Frozen):
+    """A type that the policy expects and no clause has."""
+
+    type: str
+    reason: str = ""
+
+
+class Risk(_Frozen):
+    """A clause that the review policy flags; offsets are those of the clause."""
+
+    type: str
+    severity: Level
+    reason: str
+    start: int
+    end: int
+
+
+class ContractReview(ReviewedOutput):
+    """The typed clauses of a contract, its risks, and the expected clauses it lacks."""
+
+    clauses: tuple[TypedClause, ...]
+    missing: tuple[MissingClause, ...] = ()
+    risks: tuple[Risk, ...] = ()
+    needs_review: bool = False
+    reasons: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, FactValue]:
+        """Counts of what was found."""
+        return {
+            "typed clauses": len(self.clauses),
+            "unsure clauses": sum(one.level == "low" for one in self.clauses),
+            "missing clauses": len(self.missing),
+            "risks": len(self.risks),
+            "high risks": sum(one.severity == "high" for one in self.risks),
+        }
+
+    def review_items(self) -> list[ReviewItem]:
+        """One item per clause and per missing type; many share their facts."""
+        found = [
+            ReviewItem(
+                key=f"clause:{number}",
+                facts={"clause type": one.type, "confidence": one.level, "present": "yes"},
+            )
+            for number, one in enumerate(self.clauses)
+        ]
+        lacking = [
+            ReviewItem(
+                key=f"missing:{one.type}", facts={"clause type": one.type, "present": "no"}
+            )
+            for one in self.missing
+        ]
+        return found + lacking
+
+    def reviewed(self, reviews: Mapping[str, Review]) -> Self:
+        """The output with the reviews applied.
+
+        `flag` makes a clause a risk when its reason starts with "low risk", "medium risk" or
+        "high risk", and otherwise asks for a person's look; `ask` asks for that look too;
+        `decline` drops the item, and so does `accept` for a missing clause.
+        """
+        clauses: list[TypedClause] = []
+        risks: list[Risk] = []
+        for number, clause in enumerate(self.clauses):
+            review = reviews.get(f"clause:{number}")
+            if review is not None and review.choice == "decline":
+                continue
+            judged, risk = _judged(clause, review)
+            clauses.append(judged)
+            if risk is not None:
+                risks.append(risk)
+        missing: list[MissingClause] = []
+        for lack in self.missing:
+            review = reviews.get(f"missing:{lack.type}")
+            if review is None:
+                missing.append(lack)
+            elif review.choice in {"flag", "ask"}:
+                missing.append(MissingClause(type=lack.type, reason=review.reason or lack.reason))
+        reasons = [
+            f"{one.type}: {why}" for one in clauses if one.needs_review for why in one.reasons
+        ]
+        reasons += [f"{one.type}: {one.reason}" for one in missing]
+        return self.model_copy(
+            update={
+                "clauses": tuple(clauses),
+                "missing": tuple(missing),
+                "risks": tuple(risks),
+                "needs_review": bool(missing) or any(one.needs_review for one in clauses),
+                "reasons": tuple(dict.fromkeys(reasons)),
+            }
+        )
+
+
+Output = ContractReview
+
+
+class SkillToolContext(ToolContext, Protocol):
+    """A tool's context that also holds the prompt contract of its skill."""
+
+    contract: SkillContract
+
+
+async def run(input: Input, context: SkillToolContext) -> ContractReview:  # noqa: A002
+    """The typed clauses of a contract.
+
+    Raises:
+        InputError: A clause lies outside the text.
+        ToolError: An expected type is none of the skill's labels, or a setting is wrong.
+        ModelError: The skill could not answer.
+    """
+    known = [label for label in context.contract.labels if label != context.contract.none_label]
+    strange = [name for name in input.expected if name not in known]
+    if strange:
+        raise ToolError(
+            f"expected clause types {', '.join(map(repr, strange))} are not labels of the skill "
+            f"{context.spec.skill!r}; use some of: {', '.join(known)}"
+        )
+    marks = Marks.model_validate(dict(context.spec.settings))
+    types = await _types(input, context)
+    clauses = _typed(input.clauses, types, marks, context.contract.none_label)
+    found = {one.type for one in clauses}
+    return ContractReview(
+        clauses=tuple(clauses),
+        missing=tuple(
+            MissingClause(type=name, reason="expected, and found in no clause")
+            for name in dict.fromkeys(input.expected)
+            if name not in found
+        ),
+    )
+
+
+class Marks(_Frozen):
+    """Settings: the least probability of a type, and the bounds of low and high confidence."""
+
+    threshold: float = Field(default=0.3, gt=0, le=1)
+    low: float = Field(default=0.5, ge=0, le=1)
+    high: float = Field(default=0.8, ge=0, le=1)
+
+    def level(self, confidence: float) -> Level:
+        """The confidence in words."""
+        if confidence < self.low:
+            return "low"
+        return "high" if confidence >= self.high else "medium"
+
+
+async def _types(given: Input, context: SkillToolContext) -> list[dict[str, float]]:
+    """The probability of every label, per piece."""
+    size = len(given.text)
+    for piece in given.clauses:
+        if not piece.start < piece.end <= size:
+            raise InputError(
+                f"clause {piece.start}..{piece.end} is not inside the text of {size} characters; "
+                "give the clauses that `split_clauses` found in this text"
+            )
+    answers: list[dict[str, float]] = []
+    total = len(given.clauses)
+    for first in range(0, total, CHUNK):
+        requests = [
+            context.contract.request({"text": model_text(given.text[piece.start : piece.end])}, [])
+            for piece in given.clauses[first : first + CHUNK]
+        ]
+        answers += [_scores(response) for response in await context.decide(requests)]
+        context.progress(len(answers), total, "clauses typed")
+    return answers
+
+
+def _scores(response: DecideResponse) -> dict[str, float]:
+    return dict(zip(response.labels, response.scores, strict=True))
+
+
+def _typed(
+    pieces: Sequence[Piece],
+    types: Sequence[Mapping[str, float]],
+    marks: Marks,
+    none_label: str | None,
+) -> list[TypedClause]:
+    """Clauses in order of place; neighbouring pieces of one type are one clause."""
+    clauses: list[TypedClause] = []
+    still_open: dict[str, int] = {}
+    for piece, scores in zip(pieces, types, strict=True):
+        now: dict[str, int] = {}
+        for label, score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])):
+            if label == none_label or score < marks.threshold:
+                continue
+            confidence = round(min(max(score, 0.0), 1.0), 4)
+            if label in still_open:
+                place = still_open[label]
+                old = clauses[place]
+                best = max(old.confidence, confidence)
+                clauses[place] = old.model_copy(
+                    update={"end": piece.end, "confidence": best, "level": marks.level(best)}
+                )
+            else:
+                place = len(clauses)
+                clauses.append(
+                    TypedClause(
+                        type=label,
+                        start=piece.start,
+                        end=piece.end,
+                        confidence=confidence,
+                        level=marks.level(confidence),
+                        heading=piece.heading,
+                    )
+                )
+            now[label] = place
+        still_open = now
+    return clauses
+
+
+def _judged(clause: TypedClause, review: Review | None) -> tuple[TypedClause, Risk | None]:
+    """The clause as the review leaves it, and the risk it is."""
+    if review is None:
+        return clause, None
+    if review.choice not in {"flag", "ask"}:
+        return clause.model_copy(update={"risk": "none"}), None
+    match = _SEVERITY.match(review.reason)
+    if review.choice == "flag" and match:
+        severity = _level(match.group(1))
+        reason = review.reason[match.end() :] or review.reason.strip()
+        risk = Risk(
+            type=clause.type,
+            severity=severity,
+            reason=reason,
+            start=clause.start,
+            end=clause.end,
+        )
+        return clause.model_copy(update={"risk": severity, "reasons": (reason,)}), risk
+    reasons = (review.reason,) if review.reason else ()
+    return clause.model_copy(update={"needs_review": True, "reasons": reasons}), None
+
+
+def _level(word: str) -> Level:
+    levels: dict[str, Level] = {"low": "low", "medium": "medium", "high": "high"}
+    return levels[word.lower()]

@@ -1,0 +1,251 @@
+"""The ICD-10-CM tabular list as a searchable index, built once and cached.
+
+Every title and inclusion term is one *entry*: an L2-normalised TF-IDF vector over words. A
+query word also counts, at a discount, for the vocabulary words it resembles by character
+3-4-grams (soft cosine: Sidorov et al. 2014, "Soft Similarity and Soft Cosine Measure"), which
+serves inflections, compounds and slips of the pen at a fraction of the cost of an n-gram
+index over all entries.
+
+The cache is an `.npz` of plain arrays and a JSON of strings, named by the release and the
+digest of the code that made it; a damaged one is built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from .build import DISCOUNT, Progress, build
+from .store import Floats, Tables, load, save
+from .terms import WEAK_WORDS, words_of
+from .words import grams_of, normalise, opposed
+
+__all__ = ["Hit", "Icd10Index", "Progress", "normalise", "release_name"]
+
+_PACKAGE = "simple_icd_10_cm"
+_TOLD = words_of(
+    """
+    poisoning overdose underdosing toxic adverse encounter screening presence exposure
+    """
+)
+_SIDES = frozenset(("right", "left", "bilateral"))
+
+
+def _data_folder() -> Path:
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"{_PACKAGE} is not installed; pip install simple-icd-10-cm")
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
+
+
+def release_name() -> str:
+    """The release of the installed tables, e.g. `April 2026`, without importing them."""
+    for path in sorted(_data_folder().glob("code-list-*.txt")):
+        return path.stem.removeprefix("code-list-").replace("-", " ")
+    return f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
+
+
+def _cache_key() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_data_folder().glob("*.*")):
+        digest.update(f"{path.name}:{path.stat().st_size};".encode())
+    digest.update(importlib.metadata.version(_PACKAGE).encode())
+    for name in ("build.py", "store.py", "terms.py", "words.py"):
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """No progress to tell."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One candidate code; `score` is the soft cosine of its best entry, in about 0..1."""
+
+    code: str
+    title: str
+    score: float
+    billable: bool
+
+
+class Icd10Index:
+    """Titles and inclusion terms of one ICD-10-CM release, searchable by phrase."""
+
+    def __init__(self, *, release: str, tables: Tables) -> None:
+        self.release = release
+        self.codes = tables.codes
+        self.titles = tables.titles
+        self.position = {code: i for i, code in enumerate(self.codes)}
+        self._words = {word: i for i, word in enumerate(tables.words)}
+        self._word_list = tables.words
+        self._grams = {gram: i for i, gram in enumerate(tables.grams)}
+        self._a = tables.arrays
+        self._unknown: dict[str, list[tuple[int, float]]] = {}
+        self._max_idf = float(tables.arrays.idf.max())
+
+    @classmethod
+    def open(cls, cache_dir: Path, *, progress: Progress | None = None) -> Icd10Index:
+        """The index of the installed release: from the cache, else built and cached.
+
+        Raises:
+            ModuleNotFoundError: the tables' package is not installed.
+        """
+        release = release_name()
+        stem = f"icd10-{release.replace(' ', '-').lower()}-{_cache_key()}"
+        arrays_path, strings_path = cache_dir / f"{stem}.npz", cache_dir / f"{stem}.json"
+        tables = load(arrays_path, strings_path)
+        if tables is None:
+            tables = build(progress or _silent)
+            # a read-only or full cache costs the next start a build, not this run its result
+            with contextlib.suppress(OSError):
+                cache_dir.mkdir(parents=True, exist_ok=True)
+                save(tables, arrays_path, strings_path)
+        return cls(release=release, tables=tables)
+
+    def title(self, code: str) -> str:
+        """The official title of a code of this release."""
+        return self.titles[self.position[code]]
+
+    def default(self, code: str) -> str | None:
+        """The code to propose for `code`: its unspecified leaf, itself, or None if unknown.
+
+        A code with its 7th character leads to the code without it.
+        """
+        bare = code
+        while bare not in self.position:
+            # S72.001A is held as S72.001, and T14.8XXA as T14.8
+            if not (len(code) == 8 and (bare == code or bare.endswith("X"))):
+                return None
+            bare = bare[:-1]
+        return self.codes[int(self._a.target[self.position[bare]])]
+
+    def known(self, word: str) -> bool:
+        """Whether a normalised word stands in some title or inclusion term."""
+        return word in self._words
+
+    def weight(self, word: str) -> float:
+        """How telling a normalised word is: its inverse document frequency, framed."""
+        i = self._words.get(word)
+        base = self._max_idf if i is None else float(self._a.idf[i])
+        return base * WEAK_WORDS.get(word, 1.0)
+
+    def queries(self, phrases: Sequence[Sequence[str]]) -> tuple[sparse.csr_matrix, Floats]:
+        """Query vectors of phrases of normalised words, and each one's norm."""
+        indptr: list[int] = [0]
+        indices: list[int] = []
+        values: list[float] = []
+        norms: list[float] = []
+        for phrase in phrases:
+            norm = 0.0
+            row: dict[int, float] = {}
+            for word in dict.fromkeys(phrase):
+                weight = self.weight(word)
+                if weight <= 0.0:
+                    continue
+                norm += weight * weight
+                for i, similarity in self._look_alikes(word):
+                    row[i] = max(row.get(i, 0.0), weight * similarity)
+            indices.extend(row)
+            values.extend(row.values())
+            indptr.append(len(indices))
+            norms.append(norm**0.5 or 1.0)
+        shape = (len(norms), len(self._words))
+        matrix = sparse.csr_matrix(
+            (np.array(values, np.float32), np.array(indices, np.int32), np.array(indptr)),
+            shape=shape,
+        )
+        return matrix, np.array(norms, np.float32)
+
+    def _look_alikes(self, word: str) -> list[tuple[int, float]]:
+        i = self._words.get(word)
+        if i is not None:
+            start, end = self._a.similar.indptr[i], self._a.similar.indptr[i + 1]
+            columns, values = self._a.similar.indices[start:end], self._a.similar.data[start:end]
+            return list(zip(columns.tolist(), values.tolist(), strict=True))
+        found = self._unknown.get(word)
+        if found is None:
+            found = self._unknown[word] = self._guess(word)
+        return found
+
+    def _guess(self, word: str) -> list[tuple[int, float]]:
+        """Vocabulary words that an unknown word resembles, best first, at most four."""
+        if len(word) < 5 or any(c.isdigit() for c in word):
+            return []
+        counts = Counter(grams_of(word))
+        known = [(self._grams[g], n) for g, n in counts.items() if g in self._grams]
+        if not known:
+            return []
+        norm = sum(n * n for n in counts.values()) ** 0.5
+        scores = np.zeros(len(self._words), np.float32)
+        grams = self._a.grams
+        for g, n in known:
+            start, end = grams.indptr[g], grams.indptr[g + 1]
+            scores[grams.indices[start:end]] += grams.data[start:end] * (n / norm)
+        best = np.argsort(-scores)[:6]
+        kept = [
+            (int(i), float(scores[i]) * DISCOUNT)
+            for i in best
+            if scores[i] >= 0.5 and not opposed(word, self._word_list[int(i)])
+        ]
+        return kept[:4]
+
+    def scores(self, phrases: Sequence[Sequence[str]]) -> sparse.csr_matrix:
+        """Soft cosine of every phrase with every entry that shares a word, priors applied."""
+        matrix, norms = self.queries(phrases)
+        products = sparse.csr_matrix(matrix @ self._a.vectors)
+        rows = np.repeat(np.arange(len(norms)), np.diff(products.indptr))
+        told = np.array([bool(_TOLD.intersection(phrase)) for phrase in phrases])
+        prior = np.where(told[rows], np.float32(1.0), self._a.prior[products.indices])
+        products.data = products.data / norms[rows] * prior
+        return products
+
+    def candidates(self, text: str, k: int) -> list[Hit]:
+        """The `k` best distinct codes for one phrase; unspecified leaves where it says no more."""
+        return self.candidates_of([normalise(text)], k)[0]
+
+    def candidates_of(self, phrases: Sequence[Sequence[str]], k: int) -> list[list[Hit]]:
+        """As `candidates`, for many phrases of normalised words at once."""
+        products = self.scores(phrases)
+        return [
+            self._rank(
+                products.indices[products.indptr[i] : products.indptr[i + 1]],
+                products.data[products.indptr[i] : products.indptr[i + 1]],
+                frozenset(phrase),
+                k,
+            )
+            for i, phrase in enumerate(phrases)
+        ]
+
+    def _rank(
+        self, entries: NDArray[Any], values: NDArray[Any], words: frozenset[str], k: int
+    ) -> list[Hit]:
+        keep = max(60, 8 * k)
+        if len(entries) > keep:
+            top = np.argpartition(-values, keep)[:keep]
+            entries, values = entries[top], values[top]
+        best: dict[int, float] = {}
+        for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
+            owner = int(self._a.owner[entry])
+            target = int(self._a.target[owner])
+            score = value if target == owner else value * 0.985
+            unsaid = {w for w in self.titles[target].lower().split() if w in _SIDES} - words
+            if unsaid:
+                score *= 0.9
+            best[target] = max(best.get(target, 0.0), score)
+        ranked = sorted(best.items(), key=lambda item: (-round(item[1], 4), self.codes[item[0]]))
+        return [
+            Hit(self.codes[i], self.titles[i], round(min(1.0, s), 4), bool(self._a.billable[i]))
+            for i, s in ranked[:k]
+        ]

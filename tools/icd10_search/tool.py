@@ -1,0 +1,112 @@
+"""Conditions named in a clinical text, each with candidate ICD-10-CM codes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamline.errors import ToolCallError
+from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+
+from .index import Icd10Index, Progress
+from .mentions import Assertion, around, find_mentions
+
+_indexes: dict[Path, Icd10Index] = {}
+_lock = threading.Lock()
+
+
+class Input(ToolInput):
+    """The text to search, and how many candidates to give for each mention."""
+
+    text: str = Field(min_length=1)
+    k: int = Field(default=8, ge=1, le=50)
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Candidate(_Value):
+    """One code that may be meant; `score` is how alike the words are, in 0..1."""
+
+    code: str
+    title: str
+    score: float
+    billable: bool
+
+
+class Found(_Value):
+    """A stretch of the text that names a condition; offsets count characters of the text.
+
+    `context` is its sentence as the skill reads it: at most sixty words around the mention.
+    """
+
+    start: int
+    end: int
+    text: str
+    sentence_start: int
+    sentence_end: int
+    context: str
+    assertion: Assertion
+    candidates: list[Candidate]
+
+
+class Output(ToolOutput):
+    """Every mention found, in the order of the text, and the release its codes are from."""
+
+    release: str
+    mentions: list[Found]
+
+    def facts(self) -> dict[str, FactValue]:
+        """How many mentions there are, and how many of them are denied or a relative's."""
+        denied = sum(m.assertion in ("negated", "family") for m in self.mentions)
+        return {"mentions found": len(self.mentions), "mentions denied": denied}
+
+
+async def run(request: Input, context: ToolContext) -> Output:
+    """The mentions of `request.text` with their candidates.
+
+    Raises:
+        ToolCallError: the tables' package is not installed.
+    """
+    limit = int(context.spec.settings.get("max_mentions", 14))
+    return await asyncio.to_thread(_search, request, limit, context.cache_dir, context.progress)
+
+
+def _search(request: Input, limit: int, cache_dir: Path, progress: Progress) -> Output:
+    index = _open(cache_dir, progress)
+    mentions = find_mentions(request.text, index, limit=limit)
+    found = index.candidates_of([m.words for m in mentions], request.k)
+    return Output(
+        release=index.release,
+        mentions=[
+            Found(
+                start=mention.start,
+                end=mention.end,
+                text=request.text[mention.start : mention.end],
+                sentence_start=mention.sentence_start,
+                sentence_end=mention.sentence_end,
+                context=around(request.text, mention),
+                assertion=mention.assertion,
+                candidates=[
+                    Candidate(code=h.code, title=h.title, score=h.score, billable=h.billable)
+                    for h in hits
+                ],
+            )
+            for mention, hits in zip(mentions, found, strict=True)
+        ],
+    )
+
+
+def _open(cache_dir: Path, progress: Progress) -> Icd10Index:
+    """The index, opened once a process and cache folder."""
+    with _lock:
+        if cache_dir not in _indexes:
+            try:
+                _indexes[cache_dir] = Icd10Index.open(cache_dir, progress=progress)
+            except ModuleNotFoundError as error:
+                raise ToolCallError(f"icd10_search: {error}") from error
+        return _indexes[cache_dir]

@@ -36,7 +36,7 @@ BASE_ICD10 = SkillContract(
 )
 
 
-def base_clause(contract: SkillContract) -> SkillContract:
+def base_clause() -> SkillContract:
     """The clause question for the bare base: one yes/no question per type, by its real name."""
     return SkillContract(
         read="branches",
@@ -138,7 +138,7 @@ async def clauses(model: LocalModel, data: Path, limit: int | None) -> dict[str,
     ]
     labels = list(contract.labels)
     adapter = [labels[first(r.scores)] for r in await model.decide(asked, skill="clause_type")]
-    base = [names[first(r.scores)] for r in await model.decide_bare(bare, base_clause(contract))]
+    base = [names[first(r.scores)] for r in await model.decide_bare(bare, base_clause())]
     right = {
         way: [int(name in golds[key]) for name, key in zip(of, keys, strict=True)]
         for way, of in (("base", base), ("adapter", adapter))
@@ -173,7 +173,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(results, indent=2))
         return
-    table = Table("skill", "measure", "rows", "retrieval", "base", "adapter", "adapter − base")
+    table = Table("skill", "measure", "rows", "retrieval", "base", "adapter", "adapter - base")
     for name, row in results.items():
         low, mean, high = row["difference"]
         retrieval = f"{row['retrieval']:.3f}" if "retrieval" in row else ""

@@ -150,7 +150,8 @@ def test_docx_headings_tables_controls_and_insertions(tmp_path: Path) -> None:
     document.add_paragraph("This Agreement runs for two years.")
     table = document.add_table(rows=2, cols=2)
     for cell, text in zip(
-        (cell for row in table.rows for cell in row.cells), ("Fee", "£5", "Due", "monthly"),
+        (cell for row in table.rows for cell in row.cells),
+        ("Fee", "£5", "Due", "monthly"),
         strict=True,
     ):
         cell.text = text

@@ -90,9 +90,7 @@ def read_document(
     """
     if str(path) == "-":
         data = sys.stdin.buffer.read(max_bytes + 1)
-        return parse_document(
-            data, name="standard input", encoding=encoding, max_bytes=max_bytes
-        )
+        return parse_document(data, name="standard input", encoding=encoding, max_bytes=max_bytes)
     path = Path(path)
     try:
         with path.open("rb") as file:

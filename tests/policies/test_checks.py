@@ -117,12 +117,8 @@ def test_a_pattern_that_explodes_is_stopped(
 
     monkeypatch.setattr(checks, "PATTERN_SECONDS", 0.3)
     policy = guard(f"{{kind: pattern, name: p, pattern: '{pattern}'}}")
-    started = time.process_time()
-    try:
-        assert value(policy, "a" * 5000 + "!") == "none"
-    except PolicyError as error:
-        assert "check 'p': the pattern takes too long" in str(error)  # noqa: PT017
-    assert time.process_time() - started < 10
+    with pytest.raises(PolicyError, match="check 'p': the pattern takes too long"):
+        run_checks(policy, "a" * 5000 + "!")
 
 
 def test_allow_list(guard: Guard) -> None:

@@ -156,7 +156,7 @@ def test_a_wrong_choose_policy_is_refused(
     ],
 )
 def test_a_wrong_check_is_refused(guard: Callable[..., Policy], check: str, expected: str) -> None:
-    with pytest.raises(PolicyError, match="line 10: ") as caught:
+    with pytest.raises(PolicyError, match="line 11: ") as caught:
         guard(check)
     assert expected in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, plan_text: str) -> None:
         load_policy(path)
     path.parent.mkdir(parents=True)
     path.write_bytes(plan_text.encode() + b"\xff\n")
-    with pytest.raises(PolicyError, match=r"line 28: not UTF-8"):
+    with pytest.raises(PolicyError, match=r"line 29: not UTF-8"):
         load_policy(path)
     path.write_bytes(plan_text.encode() + b"x" * 256 * 1024)
     with pytest.raises(PolicyError, match="larger than 256 KiB"):

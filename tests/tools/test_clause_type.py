@@ -151,12 +151,14 @@ def test_review_items_carry_facts_only() -> None:
 
 def test_reviews_are_applied() -> None:
     review, _, _ = typed([LAW, REST, COVER, REST, "weak", REST, LAW], ["Non-Compete"])
-    done = review.reviewed({
-        "clause:0": Review(choice="flag", reason="high risk: a far court"),
-        "clause:1": Review(choice="flag", reason="the type is uncertain"),
-        "clause:2": Review(choice="decline"),
-        "clause:3": Review(choice="accept"),
-    })
+    done = review.reviewed(
+        {
+            "clause:0": Review(choice="flag", reason="high risk: a far court"),
+            "clause:1": Review(choice="flag", reason="the type is uncertain"),
+            "clause:2": Review(choice="decline"),
+            "clause:3": Review(choice="accept"),
+        }
+    )
     law, cover, other = done.clauses
     assert (law.risk, law.reasons, law.needs_review) == ("high", ("a far court",), False)
     assert (cover.risk, cover.needs_review) == ("", True)
@@ -171,10 +173,12 @@ def test_reviews_are_applied() -> None:
 
 def test_a_missing_clause_is_kept_or_accepted_by_the_review() -> None:
     review, _, _ = typed([REST], ["Insurance", "Governing Law"])
-    done = review.reviewed({
-        "missing:Insurance": Review(choice="flag", reason="always needed"),
-        "missing:Governing Law": Review(choice="accept"),
-    })
+    done = review.reviewed(
+        {
+            "missing:Insurance": Review(choice="flag", reason="always needed"),
+            "missing:Governing Law": Review(choice="accept"),
+        }
+    )
     assert [(one.type, one.reason) for one in done.missing] == [("Insurance", "always needed")]
     assert done.reasons == ("Insurance: always needed",)
 
@@ -194,9 +198,8 @@ def test_the_model_reads_one_line_of_at_most_110_words() -> None:
 
 def test_every_label_of_the_shipped_policy_is_a_label_of_the_skill() -> None:
     yaml = pytest.importorskip("yaml")
-    labels = yaml.safe_load(
-        (ROOT / "models/skills/clause_type/0.1.0/labels.yaml").read_text(encoding="utf-8")
-    )
+    recipe = ROOT / "models/skills/clause_type/0.1.0/recipe.yaml"
+    labels = yaml.safe_load(recipe.read_text(encoding="utf-8"))["contract"]["labels"]
     assert len(labels) == 38
     assert len(set(labels.values())) == 38
     text = (ROOT / "policies/contract_review/review/1.0.0.md").read_text(encoding="utf-8")

@@ -78,9 +78,9 @@ def test_excludes1_conflicts_are_flagged_on_both(tool: Tool, tmp_path: Path) -> 
 
 
 def test_an_excludes1_note_of_an_ancestor_holds(tool: Tool, tmp_path: Path) -> None:
-    # the note stands at J44, the named code is a leaf of J47
-    coding = check(tool, tmp_path, selected("J44.9"), selected("J47.9"))
-    assert [code.conflicts_with for code in coding.codes] == [["J47.9"], ["J44.9"]]
+    # the note stands at the category I20 and names the subcategory I25.1-
+    coding = check(tool, tmp_path, selected("I20.9"), selected("I25.110"))
+    assert [code.conflicts_with for code in coding.codes] == [["I25.110"], ["I20.9"]]
 
 
 @pytest.mark.parametrize(

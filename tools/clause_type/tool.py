@@ -160,9 +160,7 @@ class ContractReview(ReviewedOutput):
             for number, one in enumerate(self.clauses)
         ]
         lacking = [
-            ReviewItem(
-                key=f"missing:{one.type}", facts={"clause type": one.type, "present": "no"}
-            )
+            ReviewItem(key=f"missing:{one.type}", facts={"clause type": one.type, "present": "no"})
             for one in self.missing
         ]
         return found + lacking

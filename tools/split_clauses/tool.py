@@ -177,9 +177,7 @@ def _heading(above: str, found: str) -> str:
     return above if same else found
 
 
-def _starts_piece(
-    unit: _Unit, held: list[_Unit], words: int, max_words: int, text: str
-) -> bool:
+def _starts_piece(unit: _Unit, held: list[_Unit], words: int, max_words: int, text: str) -> bool:
     if words + unit.words > max_words or unit.end - held[0].start > MAX_CHARS:
         return True
     if all(one.alone for one in held):
@@ -193,7 +191,7 @@ def _starts_piece(
 
 
 def _mid_sentence(text: str, unit: _Unit) -> bool:
-    return not unit.alone and text[unit.end - 1] not in ".!?;:)]\"\u201d|"
+    return not unit.alone and text[unit.end - 1] not in '.!?;:)]"\u201d|'
 
 
 def _units(text: str, max_words: int) -> Iterator[_Unit | Span]:
@@ -303,8 +301,11 @@ def _is_heading(text: str, line: _Line) -> bool:
         return any(ch.isalpha() for ch in rest)
     named = [w for w in rest.split() if w[0].isalpha() and len(w) > 3]
     title = bool(named) and all(w[0].isupper() for w in named)
-    return title and len(rest.split()) <= HEADING_WORDS and body[-1] not in "?!" and (
-        section is not None or body[-1] not in "."
+    return (
+        title
+        and len(rest.split()) <= HEADING_WORDS
+        and body[-1] not in "?!"
+        and (section is not None or body[-1] not in ".")
     )
 
 

@@ -341,9 +341,8 @@ def has_native_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16 rather than emulating it."""
     import torch
 
+    # torch tells it under a private name only; where that is gone, float32 is the safe answer.
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    if probe is None:
-        probe = getattr(torch._C._cpu, "_is_avx512_bf16_supported", None)
     return bool(probe()) if probe is not None else False
 
 

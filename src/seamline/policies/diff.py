@@ -190,13 +190,10 @@ def _rising(values: Sequence[int]) -> set[int]:
     """A longest rising run of the values, gaps allowed: what kept its order."""
     runs: list[list[int]] = [[]]
     for value in values:
-        runs.append(
-            [
-                *max((run for run in runs if not run or run[-1] < value), key=lambda run: len(run)),
-                value,
-            ]
-        )
-    return set(max(runs, key=lambda run: len(run)))
+        before: list[int] = max((run for run in runs if not run or run[-1] < value), key=len)
+        runs.append([*before, value])
+    longest: list[int] = max(runs, key=len)
+    return set(longest)
 
 
 def _rule_lines(change: RuleChange) -> list[tuple[str, str]]:

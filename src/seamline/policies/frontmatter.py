@@ -15,6 +15,11 @@ __all__ = ["Body", "FrontMatter", "split_body", "split_policy"]
 
 Loc = tuple[str | int, ...]
 
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = frozenset(_TAG + name for name in ("bool", "float", "int", "null", "str"))
+# JSON has no dates, and `<<` and `=` are text here: what was written is what is meant.
+_AS_WRITTEN = frozenset(_TAG + name for name in ("merge", "timestamp", "value"))
+
 _FENCE = "---"
 _PARTS = ("system", "user")
 
@@ -161,12 +166,12 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, loc)
         if isinstance(node, yaml.SequenceNode):
-            self._plain_tag(node, "tag:yaml.org,2002:seq", line)
+            self._plain_tag(node, _TAG + "seq", line)
             return [self.value(item, (*loc, i)) for i, item in enumerate(node.value)]
         return self._scalar(node, line)
 
     def _mapping(self, node: Any, loc: Loc) -> dict[str, Any]:
-        self._plain_tag(node, "tag:yaml.org,2002:map", node.start_mark.line + 2)
+        self._plain_tag(node, _TAG + "map", node.start_mark.line + 2)
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 2
@@ -191,8 +196,12 @@ class _Reader:
             )
 
     def _scalar(self, node: Any, line: int) -> str | int | float | bool | None:
-        if node.tag in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"):
-            return str(node.value)  # JSON has no dates; what was written is what is meant
+        if node.tag in _AS_WRITTEN:
+            return str(node.value)
+        if node.tag not in _SCALARS:
+            raise policy_error(
+                self.where, f"YAML tag {shown(node.tag)} is not supported", line=line
+            )
         try:
             value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError):
@@ -201,6 +210,5 @@ class _Reader:
             ) from None
         if isinstance(value, float) and not math.isfinite(value):
             raise policy_error(self.where, f"{shown(node.value)} is not a number", line=line)
-        if value is None or isinstance(value, str | int | float | bool):
-            return value
-        raise policy_error(self.where, f"YAML tag {shown(node.tag)} is not supported", line=line)
+        found: str | int | float | bool | None = value
+        return found

@@ -1,0 +1,1 @@
+"""Agents: the facade, the graph, and what runs need."""

@@ -1,0 +1,272 @@
+"""The facade: run an agent, stream it, run many, answer what it asked, embed its graph."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from seamline.agents.bridge import iterate, wait_for
+from seamline.agents.events import AgentEvent, Listener
+from seamline.agents.nodes import Nodes
+from seamline.agents.outcome import compose_result, crashed
+from seamline.agents.result import AgentResult
+from seamline.agents.runs import Run
+from seamline.agents.runtime import Runtime
+from seamline.agents.spec import AgentSpec, Budget
+from seamline.errors import InputError, TraceError
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.graph.state import CompiledStateGraph
+
+    from seamline.agents.graph import AgentGraph
+
+__all__ = ["Agent"]
+
+
+class Agent:
+    """One agent of a project, ready to run; `Project.agent` makes it.
+
+    Example:
+        >>> result = project.agent("icd10_coder").run("Type 2 diabetes, well controlled.")
+    """
+
+    def __init__(
+        self, *, nodes: Nodes, runtime: Runtime, topology: Callable[[Nodes], AgentGraph]
+    ) -> None:
+        self._nodes = nodes
+        self._runtime = runtime
+        self._topology = topology
+
+    @property
+    def spec(self) -> AgentSpec:
+        """What `agent.yaml` says."""
+        return self._runtime.spec
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.spec.name
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r}, version={self.spec.version!r})"
+
+    # -- one run
+
+    async def arun(
+        self,
+        text: str,
+        *,
+        answer: str | None = None,
+        on_progress: Listener | None = None,
+        conversation: str | None = None,
+        budget: Budget | None = None,
+    ) -> AgentResult:
+        """The result of one run on a text.
+
+        Args:
+            text: What to work on. A text that cannot be worked on is refused, not raised.
+            answer: Given to the question the agent may ask, instead of waiting for a person.
+            on_progress: Called with each event, in the task that runs.
+            conversation: An identifier that groups runs in the trace store.
+            budget: Instead of the agent's own.
+
+        Raises:
+            TraceError: The run cannot be recorded.
+        """
+        run = self._runtime.open(
+            text, conversation=conversation, budget=budget, listener=on_progress
+        )
+        return await self._execute(run, answer)
+
+    def run(
+        self,
+        text: str,
+        *,
+        answer: str | None = None,
+        on_progress: Listener | None = None,
+        conversation: str | None = None,
+        budget: Budget | None = None,
+    ) -> AgentResult:
+        """`arun` for sync callers; may also be called where an event loop runs, and blocks it."""
+        return wait_for(
+            self.arun(
+                text,
+                answer=answer,
+                on_progress=on_progress,
+                conversation=conversation,
+                budget=budget,
+            )
+        )
+
+    async def aresume(
+        self,
+        run_id: str,
+        answer: str,
+        *,
+        on_progress: Listener | None = None,
+        budget: Budget | None = None,
+    ) -> AgentResult:
+        """The result of a run that asked a question, gone on with a person's answer.
+
+        What the run did before is served from its journal; the answer is recorded in it. This
+        works in another process, and another day.
+
+        Raises:
+            TraceError: There is no such run.
+            InputError: It asked nothing, or the agent has changed since it did.
+        """
+        self._check_resumable(run_id, answer)
+        run = self._runtime.reopen(run_id, budget=budget, listener=on_progress)
+        return await self._execute(run, answer)
+
+    def resume(
+        self,
+        run_id: str,
+        answer: str,
+        *,
+        on_progress: Listener | None = None,
+        budget: Budget | None = None,
+    ) -> AgentResult:
+        """`aresume` for sync callers."""
+        return wait_for(self.aresume(run_id, answer, on_progress=on_progress, budget=budget))
+
+    def input_of(self, run_id: str) -> str:
+        """The text that a recorded run was given.
+
+        Raises:
+            TraceError: There is no such run.
+        """
+        return str(self._runtime.store.trace(run_id).meta.input["text"])
+
+    # -- streams and batches
+
+    async def astream(
+        self,
+        text: str,
+        *,
+        answer: str | None = None,
+        conversation: str | None = None,
+        budget: Budget | None = None,
+    ) -> AsyncIterator[AgentEvent]:
+        """Each event of a run as it happens; the last has kind `final` and the result.
+
+        Leaving the loop early cancels the run; its trace is kept.
+        """
+        events: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
+        work = asyncio.ensure_future(
+            self.arun(
+                text,
+                answer=answer,
+                on_progress=events.put_nowait,
+                conversation=conversation,
+                budget=budget,
+            )
+        )
+        work.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            result = await work
+            yield AgentEvent(kind="final", run_id=result.run_id, node="", result=result)
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+
+    def stream(
+        self,
+        text: str,
+        *,
+        answer: str | None = None,
+        conversation: str | None = None,
+        budget: Budget | None = None,
+    ) -> Iterator[AgentEvent]:
+        """`astream` for sync callers."""
+        return iterate(self.astream(text, answer=answer, conversation=conversation, budget=budget))
+
+    async def abatch(
+        self, inputs: Sequence[str], *, concurrency: int = 4, conversation: str | None = None
+    ) -> list[AgentResult]:
+        """One result an input, in the order of the inputs.
+
+        An input that is refused or fails gives a result that says so; the others go on.
+
+        Raises:
+            InputError: `concurrency` is less than 1.
+        """
+        if concurrency < 1:
+            raise InputError(f"concurrency is {concurrency}; give 1 or more")
+        slots = asyncio.Semaphore(concurrency)
+
+        async def one(text: str) -> AgentResult:
+            async with slots:
+                return await self.arun(text, conversation=conversation)
+
+        return list(await asyncio.gather(*(one(text) for text in inputs)))
+
+    def batch(
+        self, inputs: Sequence[str], *, concurrency: int = 4, conversation: str | None = None
+    ) -> list[AgentResult]:
+        """`abatch` for sync callers."""
+        return wait_for(self.abatch(inputs, concurrency=concurrency, conversation=conversation))
+
+    # -- the graph
+
+    @cached_property
+    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The compiled LangGraph graph: `{"text": ...}` in, `{"result": ...}` out.
+
+        Add it as a node to a graph of your own whose state has these two keys. It has no
+        checkpointer and takes its parent's; a question is an interrupt of the parent, to be
+        answered there with `Command(resume="the answer")`. The value of the interrupt is
+        `{"question": ..., "run_id": ...}`. Each execution is a run with a trace of its own.
+        """
+        return self._topology(self._nodes).compile(name=self.name)
+
+    @cached_property
+    def _own_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        from seamline.agents.checkpoint import memory_saver
+
+        return self._topology(self._nodes).compile(checkpointer=memory_saver(), name=self.name)
+
+    async def _execute(self, run: Run, answer: str | None) -> AgentResult:
+        graph = self._own_graph
+        thread = run.run_id
+        config: RunnableConfig = {"configurable": {"thread_id": thread, self._runtime.key: thread}}
+        try:
+            await graph.ainvoke({"person_answer": answer}, config)
+        except BaseException as error:
+            # Nodes seal the trace of what goes wrong in them; this is for what goes wrong
+            # between them.
+            with contextlib.suppress(TraceError):
+                run.finish(compose_result(self.spec, run, {"stop": crashed(error)}))
+            raise
+        finally:
+            self._runtime.close(run)
+            await graph.checkpointer.adelete_thread(thread)  # type: ignore[union-attr]
+        if run.result is None:
+            raise RuntimeError(
+                f"the graph of {self.name} ended without its `finish` node; "
+                "every path of a graph.py must lead there"
+            )
+        return run.result
+
+    def _check_resumable(self, run_id: str, answer: str) -> None:
+        if not answer.strip():
+            raise InputError("the answer is empty; give a few words")
+        trace = self._runtime.store.trace(run_id)
+        if trace.status != "needs_answer":
+            raise InputError(
+                f"run {trace.run_id} is {trace.status} and asks nothing; "
+                "`seamline traces list` shows which runs wait for an answer"
+            )
+        changed = self._runtime.changed_since(trace.meta)
+        if changed:
+            raise InputError(
+                f"run {trace.run_id} cannot go on: {', '.join(changed)} changed since it asked; "
+                "bring the old version back, or start a new run"
+            )

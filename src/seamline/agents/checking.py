@@ -1,0 +1,234 @@
+"""The static check of a project: what would go wrong in a run, found without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from seamline.agents.build import agent_spec, bind_policies, bind_tools, check_bindings
+from seamline.agents.nodes import ALLOW, FINISH, FLAG, REFUSE
+from seamline.agents.spec import AgentSpec
+from seamline.errors import SeamlineError
+from seamline.policies.model import Policy
+
+if TYPE_CHECKING:
+    from seamline.agents.tooling import AgentTool
+    from seamline.project import Project
+
+__all__ = ["Finding", "check_project", "check_skills"]
+
+_GIVEN = {"plan": {"facts", "checks"}, "choose": {"facts", "step"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong (`error`) or odd (`warning`), and where."""
+
+    level: Literal["error", "warning"]
+    where: str
+    message: str
+
+
+def check_project(project: Project) -> list[Finding]:
+    """Everything that is wrong or odd in a project, errors first."""
+    found = [*_declarations(project), *_policies(project), *_skills(project)]
+    bound: set[str] = set()
+    for name in project.agents():
+        findings, tools = _agent(project, name)
+        found += findings
+        bound |= tools
+    if not project.agents():
+        found.append(_warning("agents", "the project has no agent; add agents/<name>/agent.yaml"))
+    found += [
+        _warning(f"tools/{name}", "no agent binds this tool; bind it in an agent.yaml or delete it")
+        for name in project.tools.names()
+        if name not in bound
+    ]
+    return sorted(dict.fromkeys(found), key=lambda one: one.level != "error")
+
+
+def _error(where: str, message: object) -> Finding:
+    return Finding(level="error", where=where, message=str(message))
+
+
+def _warning(where: str, message: object) -> Finding:
+    return Finding(level="warning", where=where, message=str(message))
+
+
+def _try(where: str, load: Callable[[], object]) -> list[Finding]:
+    try:
+        load()
+    except SeamlineError as error:
+        return [_error(where, error)]
+    return []
+
+
+def _declarations(project: Project) -> list[Finding]:
+    return [
+        *_try("seamline.yaml", lambda: project.spec),
+        *_try("models/bases", lambda: project.bases),
+        *_try("models/endpoints", lambda: project.endpoints),
+    ]
+
+
+def _policies(project: Project) -> list[Finding]:
+    """Edited, missing and invalid versions are errors; drafts are only told."""
+    store = project.policies
+    drafts: set[str] = set()
+    try:
+        for name in store.names():
+            locked = store.locked(name)
+            drafts |= {str(store.root / name / f"{v}.md") for v in _versions(project, name)
+                       if v not in locked}  # fmt: skip
+    except SeamlineError as error:
+        return [_error("policies", error)]
+    return [
+        (_warning if one.path in drafts and "is not in" in one.message else _error)(
+            _short(project, one.path), one.message
+        )
+        for one in store.verify()
+    ]
+
+
+def _versions(project: Project, name: str) -> list[str]:
+    try:
+        return project.policies.versions(name)
+    except SeamlineError:
+        return []
+
+
+def _short(project: Project, path: str) -> str:
+    return path.removeprefix(f"{project.root}/")
+
+
+def _skills(project: Project) -> list[Finding]:
+    try:
+        checked = check_skills(project)
+    except SeamlineError as error:
+        return [_error("models/bases", error)]
+    return [
+        _error(f"models/skills/{reference.replace('@', '/')}", problem)
+        for reference, problem in checked
+        if problem
+    ]
+
+
+def check_skills(project: Project) -> list[tuple[str, str]]:
+    """Each skill, and why it does not hold together or fit the project's base, if it does not.
+
+    Raises:
+        ConfigError: The project does not say which base it runs.
+    """
+    from seamline.models.skills import BaseRef
+
+    references = [
+        f"{name}@{version}"
+        for name in project.skills.names()
+        for version in project.skills.versions(name)
+    ]
+    if not references:
+        return []
+    base = project.base
+    expected = BaseRef(
+        name=base.name,
+        digest=base.digest,
+        tokenizer_digest=base.tokenizer_digest,
+        chat_template_digest=base.chat_template_digest,
+    )
+    checked: list[tuple[str, str]] = []
+    for reference in references:
+        problem = ""
+        try:
+            project.skills.get(reference).check(expected)
+        except SeamlineError as error:
+            problem = str(error)
+        checked.append((reference, problem))
+    return checked
+
+
+def _agent(project: Project, name: str) -> tuple[list[Finding], set[str]]:
+    where = f"agents/{name}/agent.yaml"
+    try:
+        spec = agent_spec(project, name)
+    except SeamlineError as error:
+        return [_error(where, error)], set()
+    found = _models(project, spec, where)
+    try:
+        policies = bind_policies(project, spec)
+    except SeamlineError as error:
+        return [*found, _error(where, error)], set(spec.tools)
+    found += [one for slot, policy in policies.items() for one in _policy(slot, policy)]
+    try:
+        tools = bind_tools(project, spec)
+        check_bindings(spec, policies, tools)
+    except SeamlineError as error:
+        return [*found, _error(where, error)], set(spec.tools)
+    found += _tools(project, tools)
+    if spec.graph is None:
+        found += [*_plan(policies["plan"]), *_choose(spec, policies["choose"], where)]
+    elif not (project.root / "agents" / name / spec.graph).is_file():
+        found.append(_error(where, f"`graph` names {spec.graph}, which is not beside agent.yaml"))
+    return found, set(spec.tools)
+
+
+def _models(project: Project, spec: AgentSpec, where: str) -> list[Finding]:
+    if spec.model.orchestrator != "local":
+        return _try(where, lambda: project.endpoint(spec.model.orchestrator))
+    return _try(where, lambda: project.skills.get(spec.model.decide))
+
+
+def _tools(project: Project, tools: dict[str, AgentTool]) -> list[Finding]:
+    return [
+        finding
+        for name, tool in tools.items()
+        if tool.skill is not None
+        for finding in _try(f"tools/{name}/tool.yaml", partial(project.skills.get, tool.skill))
+    ]
+
+
+def _policy(slot: str, policy: Policy) -> Iterator[Finding]:
+    """What a policy needs is what its slot gives, and what it says is what a node knows."""
+    given = _GIVEN.get(slot, {"facts"})
+    needed = set(policy.input_schema.get("required", []))
+    if needed - given:
+        yield _error(
+            policy.path,
+            f"{policy.ref} needs the variables {', '.join(sorted(needed - given))}; "
+            f"the slot {slot} gives: {', '.join(sorted(given))}",
+        )
+    if policy.kind == "guard":
+        odd = set(policy.choices) - {ALLOW, FLAG, REFUSE}
+        if odd:
+            yield _error(
+                policy.path,
+                f"{policy.ref} answers {', '.join(sorted(odd))}; "
+                f"a guard answers {ALLOW}, {FLAG} or {REFUSE}",
+            )
+
+
+def _plan(plan: Policy) -> Iterator[Finding]:
+    reached = {rule.then for rule in plan.rules} | {plan.otherwise}
+    for step in plan.choices:
+        if step not in reached:
+            yield _warning(plan.path, f"{plan.ref}: no rule leads to the step {step!r}")
+    if FINISH not in reached:
+        yield _error(
+            plan.path,
+            f"{plan.ref} never says {FINISH!r}, so a run ends only by its budget; "
+            f"add a rule, or `otherwise: {FINISH}`",
+        )
+
+
+def _choose(spec: AgentSpec, choose: Policy, where: str) -> Iterator[Finding]:
+    for name in spec.tools:
+        if name not in choose.tools:
+            what = "the output tool" if name in spec.output else "the tool"
+            yield _warning(where, f"{choose.ref} does not name {what} {name}; nothing can reach it")
+    if not set(spec.output) & set(choose.tools):
+        yield _error(
+            where,
+            f"{choose.ref} names none of the output tools {', '.join(spec.output)}; "
+            "no run can give an output",
+        )

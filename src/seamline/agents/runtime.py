@@ -1,0 +1,180 @@
+"""Opens, finds and reopens runs: where graph state meets journals, clocks and listeners."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from seamline.agents.budgets import BudgetedEffects, Meter, model_usage
+from seamline.agents.events import Listener
+from seamline.agents.runs import Run
+from seamline.agents.spec import AgentSpec, Budget
+from seamline.agents.state import RunState
+from seamline.errors import InputError
+from seamline.traces.effects import RecordEffects
+from seamline.traces.hooks import RunHooks, combine_hooks
+from seamline.traces.ids import new_run_id
+from seamline.traces.journal import Journal, RunMeta
+from seamline.traces.store import TraceStore
+from seamline.traces.values import digest_of, expand
+
+__all__ = ["Runtime"]
+
+
+class Runtime:
+    """The runs of one agent that are going on in this process.
+
+    Args:
+        spec: The agent.
+        store: Where journals are written.
+        hooks: Told what runs do.
+        meta: What every run of this agent notes in its header: policies, tools, model.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: AgentSpec,
+        store: TraceStore,
+        hooks: Iterable[RunHooks],
+        meta: Mapping[str, Any],
+    ) -> None:
+        self.spec = spec
+        self.store = store
+        self._hooks = tuple(hooks)
+        self._combined = combine_hooks(self._hooks)
+        self._meta = dict(meta)
+        self._runs: dict[str, Run] = {}
+        # Tells the runs of this agent from those of one whose graph holds this one.
+        self.key = f"seamline_run_{uuid.uuid4().hex}"
+
+    def open(
+        self,
+        text: object,
+        *,
+        conversation: str | None = None,
+        budget: Budget | None = None,
+        listener: Listener | None = None,
+    ) -> Run:
+        """A new run on `text`, its journal started.
+
+        Raises:
+            TraceError: The journal cannot be written.
+        """
+        # A run keeps what it was given even where that is not fit to be worked on; what is
+        # not text at all is only described, since it may not be JSON.
+        kept = text if isinstance(text, str) else None
+        if kept is not None:
+            kept = kept.encode("utf-8", "replace").decode()
+        given = {"text": kept} if kept is not None else {"text": None, "type": type(text).__name__}
+        meta = RunMeta(
+            run_id=new_run_id(),
+            agent=self.spec.name,
+            agent_version=self.spec.version,
+            started=round(time.time(), 6),
+            input=given,
+            input_digest=digest_of(given),
+            conversation=conversation,
+            **self._meta,
+        )
+        return self._take_up(self.store.start_run(meta), budget=budget, listener=listener)
+
+    def reopen(
+        self, run_id: str, *, budget: Budget | None = None, listener: Listener | None = None
+    ) -> Run:
+        """A run that waits for an answer or was killed; what it did is served, not done again.
+
+        Raises:
+            TraceError: There is no such run, or it is over.
+            InputError: It is a run of another agent.
+        """
+        agent = self.store.run(run_id).agent
+        if agent != self.spec.name:
+            raise InputError(
+                f"run {run_id} is one of agent {agent!r}, not {self.spec.name!r}; "
+                f"resume it with project.agent({agent!r})"
+            )
+        return self._take_up(self.store.resume_run(run_id), budget=budget, listener=listener)
+
+    def changed_since(self, meta: RunMeta) -> list[str]:
+        """What is no longer as it was when a run with this header started."""
+        now = RunMeta(run_id=meta.run_id, agent=meta.agent, started=meta.started, **self._meta)
+        changed = [
+            f"policy {slot}"
+            for slot in sorted({*meta.policies, *now.policies})
+            if meta.policies.get(slot) != now.policies.get(slot)
+        ]
+        changed += [
+            f"tool {name}"
+            for name in sorted({*meta.tools, *now.tools})
+            if meta.tools.get(name) != now.tools.get(name)
+        ]
+        if meta.model != now.model:
+            changed.append("the model")
+        if meta.agent_version != self.spec.version:
+            changed.append("the agent's version")
+        return changed
+
+    def begin(self, state: RunState, config: RunnableConfig) -> Run:
+        """The run that `open` made for this execution; else, as a subgraph, a new one."""
+        run_id = (config.get("configurable") or {}).get(self.key)
+        run = self._runs.get(run_id) if run_id is not None else None
+        if run is None or run.begun:
+            run = self.open(state.get("text", ""))
+        run.begun = True
+        return run
+
+    def get(self, run_id: str) -> Run:
+        """A run that is going on; one that waited for an answer is taken up from its journal.
+
+        Raises:
+            TraceError: There is no such run, or it is over.
+        """
+        run = self._runs.get(run_id)
+        if run is None:
+            run = self._restored(self.reopen(run_id))
+        return run
+
+    def close(self, run: Run) -> None:
+        """Forget a run whose journal is sealed."""
+        self._runs.pop(run.run_id, None)
+
+    def _take_up(
+        self, journal: Journal, *, budget: Budget | None, listener: Listener | None
+    ) -> Run:
+        meter = Meter(budget or self.spec.budget)
+        run = Run(
+            journal=journal,
+            effects=BudgetedEffects(RecordEffects(journal, hooks=self._hooks), meter),
+            meter=meter,
+            hooks=self._combined,
+            clock=time.time,
+            listener=listener,
+        )
+        self._runs[run.run_id] = run
+        self._combined.on_run_start(run.meta)
+        return run
+
+    def _restored(self, run: Run) -> Run:
+        """The run with contents and meter as they were.
+
+        A graph that LangGraph takes up again goes on in the node that waited; the nodes before
+        it do not run again, so what they put beside the state comes from the journal.
+        """
+        run.begun = True
+        run.contents.put(run.meta.input["text"])
+        for entry in run.journal.past:
+            if entry.kind == "clock":
+                run.meter.tick(float(entry.result))
+            if entry.error is not None:
+                continue
+            if entry.kind == "model":
+                run.meter.count(model_usage(expand(entry.result, run.journal.read_blob)))
+            elif entry.kind in ("tool", "retrieval"):
+                result = expand(entry.result, run.journal.read_blob)
+                run.contents.put(result["value"])
+        return run

@@ -1,0 +1,162 @@
+"""`agent.yaml`: an agent's bindings, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from seamline.errors import ConfigError
+
+__all__ = [
+    "OPTIONAL_SLOTS",
+    "SLOTS",
+    "AgentSpec",
+    "Budget",
+    "InputLimits",
+    "ModelBinding",
+    "ToolBinding",
+    "load_agent_spec",
+]
+
+Slot = Literal["guard_input", "plan", "choose", "review", "clarify", "answer", "guard_output"]
+SLOTS: tuple[Slot, ...] = (
+    "guard_input",
+    "plan",
+    "choose",
+    "review",
+    "clarify",
+    "answer",
+    "guard_output",
+)
+OPTIONAL_SLOTS: frozenset[str] = frozenset({"guard_input", "review", "clarify", "guard_output"})
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputLimits(_Frozen):
+    """What text an agent takes; outside it a run is refused before any model is asked."""
+
+    max_words: int = Field(default=2_000, ge=1)
+    max_chars: int = Field(default=1_000_000, ge=1)
+    description: str = "a text"
+
+
+class ModelBinding(_Frozen):
+    """Who answers the policies: the local base with the skill `decide`, or an endpoint."""
+
+    orchestrator: str = "local"
+    decide: str = "decide@production"
+
+
+class ToolBinding(_Frozen):
+    """Where the fields of a tool's input come from."""
+
+    input: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Budget(_Frozen):
+    """What a run may use. A step is one round of plan, choose and tool."""
+
+    steps: int = Field(default=12, ge=1)
+    tokens: int = Field(default=1_000_000, ge=1)
+    seconds: float = Field(default=900.0, gt=0)
+
+    def replaced(
+        self,
+        *,
+        steps: int | None = None,
+        tokens: int | None = None,
+        seconds: float | None = None,
+    ) -> Budget:
+        """The budget with every limit that was given put in the place of its own."""
+        given = {"steps": steps, "tokens": tokens, "seconds": seconds}
+        return Budget.model_validate(
+            self.model_dump() | {key: value for key, value in given.items() if value is not None}
+        )
+
+
+class AgentSpec(_Frozen):
+    """An agent: policies by slot, tools with their inputs, output, model, budget.
+
+    Attributes:
+        policies: Slot to policy reference, e.g. `icd10_coder/plan@production`.
+        tools: The tools this agent binds, in the order the policies read them.
+        output: The tools whose output can be the result; the first that has run is taken.
+        questions: How often a run may ask a person.
+        graph: A `graph.py` beside `agent.yaml` with another topology.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    version: str = Field(default="0.1.0", pattern=r"^\d+\.\d+\.\d+$")
+    description: str = ""
+    input: InputLimits = InputLimits()
+    policies: Mapping[Slot, str]
+    tools: Mapping[str, ToolBinding] = Field(min_length=1)
+    output: tuple[str, ...] = Field(min_length=1)
+    model: ModelBinding = ModelBinding()
+    budget: Budget = Budget()
+    questions: int = Field(default=1, ge=0, le=5)
+    graph: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_]+\.py$")
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+def load_agent_spec(path: Path) -> AgentSpec:
+    """The agent that the file at `path` declares.
+
+    Raises:
+        ConfigError: The file is missing, is no YAML, or does not hold what an agent needs.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; an agent needs its agent.yaml") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys, not {type(raw).__name__}")
+    try:
+        spec = AgentSpec.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {readable(error)}") from error
+    _check_references(spec, path)
+    return spec
+
+
+def readable(error: ValidationError) -> str:
+    """The problems of a validation error as one line for people."""
+    parts = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        got = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
+        parts.append(f"`{where}`: {problem['msg']}{got[:120]}")
+    return "; ".join(parts)
+
+
+def _check_references(spec: AgentSpec, path: Path) -> None:
+    if spec.name != path.parent.name:
+        raise ConfigError(
+            f"{path}: `name` is {spec.name!r} but its folder is {path.parent.name!r}; "
+            "give both the same name"
+        )
+    missing = [slot for slot in SLOTS if slot not in spec.policies and slot not in OPTIONAL_SLOTS]
+    if missing and spec.graph is None:
+        raise ConfigError(
+            f"{path}: `policies` lacks {', '.join(missing)}; name a policy for each, "
+            f"e.g. `{missing[0]}: {spec.name}/{missing[0]}@production`"
+        )
+    unknown = [name for name in spec.output if name not in spec.tools]
+    if unknown:
+        raise ConfigError(
+            f"{path}: `output` names {', '.join(unknown)}, which is not among `tools`: "
+            f"{', '.join(spec.tools)}"
+        )

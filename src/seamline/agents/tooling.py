@@ -1,0 +1,93 @@
+"""A tool as an agent uses it: bound to a model, called through the run's effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from seamline.agents.runs import Run
+from seamline.tools.contract import FactValue, ToolOutput
+from seamline.tools.definition import Tool
+from seamline.tools.run import run_tool
+
+if TYPE_CHECKING:
+    from seamline.models.protocol import Model
+
+__all__ = ["AgentTool"]
+
+
+class AgentTool:
+    """One tool of an agent.
+
+    Args:
+        tool: The tool.
+        model: Gives the model that its skill runs on; asked only where the tool has a skill.
+    """
+
+    def __init__(self, tool: Tool, model: Callable[[], Model]) -> None:
+        self._tool = tool
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        return self._tool.name
+
+    @property
+    def description(self) -> str:
+        """What it does, as choose policies read it."""
+        return self._tool.spec.description
+
+    @property
+    def skill(self) -> str | None:
+        """The skill it asks, if any."""
+        return self._tool.spec.skill
+
+    def identity(self) -> dict[str, Any]:
+        """Which version of the tool this is, for the header of a journal."""
+        return {"version": self._tool.spec.version, "digest": self._tool.digest}
+
+    def input_fields(self) -> dict[str, bool]:
+        """The fields of its input, and whether each is required."""
+        return self._tool.input_fields()
+
+    def output_fields(self) -> list[str]:
+        """The fields of its output."""
+        return self._tool.output_fields()
+
+    async def call(self, run: Run, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The output as plain data, recorded at `path`.
+
+        Raises:
+            ToolCallError: The input or output breaks the contract, or the tool failed.
+            SeamlineError: What the tool raised on purpose.
+        """
+
+        def progress(done: int, total: int, what: str) -> None:
+            run.tell("progress", self.name, done=done, total=total, what=what)
+
+        output = await run_tool(
+            self._tool,
+            values,
+            effects=run.effects,
+            path=path,
+            model=None if self.skill is None else self._model(),
+            progress=progress,
+        )
+        return output.model_dump(mode="json")
+
+    def parse_output(self, output: Mapping[str, Any]) -> ToolOutput:
+        """The typed output of plain data.
+
+        Raises:
+            ToolCallError: The data does not fit the tool's Output.
+        """
+        return self._tool.parse_output(output)
+
+    def output_facts(self, output: Mapping[str, Any]) -> dict[str, FactValue]:
+        """The facts that an output tells policies.
+
+        Raises:
+            ToolCallError: The data does not fit the tool's Output.
+        """
+        return self._tool.output_facts(output)

@@ -1,0 +1,120 @@
+"""`seamline models`: bases, skills and endpoints of a project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from seamline.cli import common
+from seamline.errors import ConfigError, SeamlineError
+
+if TYPE_CHECKING:
+    from seamline.models.bases import BaseSpec
+    from seamline.project import Project
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="List, pull and check bases, skills, endpoints.")
+
+
+@app.command("list")
+@common.handle_errors
+def list_models(project: common.ProjectOption = None, json: common.JsonOption = False) -> None:
+    """List the bases, skills and endpoints that a project declares."""
+    from seamline.models.bases import status
+
+    opened = common.open_project(project)
+    bases = [status(spec).model_dump(mode="json") for spec in opened.bases.values()]
+    known = opened.skills
+    skills: list[dict[str, Any]] = [
+        {"name": name, "versions": known.versions(name), "labels": known.labels(name)}
+        for name in known.names()
+    ]
+    endpoints = [
+        {"name": spec.name, "model": spec.model, "base_url": spec.base_url}
+        for spec in opened.endpoints.values()
+    ]
+    if json:
+        common.emit_json({"bases": bases, "skills": skills, "endpoints": endpoints})
+        return
+    table = Table("kind", "name", "state", box=None, pad_edge=False)
+    for base in bases:
+        state = f"pulled, {base['size'] / 1e6:,.0f} MB" if base["pulled"] else base["why"]
+        table.add_row("base", Text(base["name"]), Text(state))
+    for skill in skills:
+        labels = "".join(f", {label} → {to}" for label, to in skill["labels"].items())
+        table.add_row("skill", Text(skill["name"]), Text(", ".join(skill["versions"]) + labels))
+    for endpoint in endpoints:
+        state = f"{endpoint['model']} at {endpoint['base_url']}"
+        table.add_row("endpoint", Text(endpoint["name"]), Text(state))
+    common.console().print(table)
+
+
+@app.command()
+@common.handle_errors
+def pull(
+    name: Annotated[str | None, typer.Argument(help="The base; by default the project's.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it anew.")] = False,
+    project: common.ProjectOption = None,
+    json: common.JsonOption = False,
+) -> None:
+    """Fetch a base, check it against its digests, and keep it in the cache."""
+    from seamline.cli.progress import TransferProgress
+    from seamline.models import bases
+
+    spec = _base(common.open_project(project), name)
+    with TransferProgress() as progress:
+        folder = bases.pull(spec, progress=progress, force=force)
+    if json:
+        common.emit_json({"name": spec.name, "digest": spec.digest, "path": str(folder)})
+    else:
+        common.console().print(f"{spec.name} is ready: {folder}", soft_wrap=True)
+
+
+@app.command()
+@common.handle_errors
+def check(project: common.ProjectOption = None, json: common.JsonOption = False) -> None:
+    """Compute every digest anew: of the pulled base, and of each skill and what it needs.
+
+    Exits with 6 where the base is missing or damaged, with 2 where a skill does not fit.
+    """
+    from seamline.agents.checking import check_skills
+    from seamline.cli.progress import TransferProgress
+    from seamline.models import bases
+
+    opened = common.open_project(project)
+    rows: list[dict[str, Any]] = []
+    code = 0
+    for spec in opened.bases.values():
+        try:
+            with TransferProgress() as progress:
+                bases.verify(spec, progress=progress)
+            rows.append({"kind": "base", "name": spec.name, "ok": True, "problem": ""})
+        except SeamlineError as error:
+            code = common.exit_code(error)
+            rows.append({"kind": "base", "name": spec.name, "ok": False, "problem": str(error)})
+    for reference, problem in check_skills(opened):
+        code = max(code, 2) if problem else code
+        rows.append({"kind": "skill", "name": reference, "ok": not problem, "problem": problem})
+    if json:
+        common.emit_json({"ok": code == 0, "checked": rows})
+    else:
+        out = common.console()
+        for row in rows:
+            state = ("ok", "green") if row["ok"] else ("wrong", "red")
+            line = Text.assemble(state, f"  {row['kind']} {row['name']}  {row['problem']}")
+            out.print(line, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _base(project: Project, name: str | None) -> BaseSpec:
+    if name is None:
+        return project.base
+    if name not in project.bases:
+        raise ConfigError(
+            f"no base {name!r}; the project declares: {', '.join(project.bases) or 'none'}"
+        )
+    return project.bases[name]

@@ -1,0 +1,106 @@
+"""Progress on stderr: a live line on a terminal, a plain line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from seamline.agents.events import AgentEvent
+
+__all__ = ["QUIET_SECONDS", "RunProgress", "TransferProgress"]
+
+QUIET_SECONDS = 2.0
+"""What takes no longer than this tells nothing."""
+
+PLAIN_EVERY = 10.0
+_WORDS = {
+    "guard_input": "checking the input",
+    "plan": "planning",
+    "choose": "choosing a tool",
+    "review": "reviewing",
+    "clarify": "writing a question",
+    "answer": "writing the answer",
+    "guard_output": "checking the output",
+}
+
+
+class _Ticker:
+    """Shows one changing line from a thread of its own, once there is something to wait for."""
+
+    def __init__(self) -> None:
+        self._line = "starting"
+        self._started = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="seamline-progress", daemon=True)
+        self._status: Any = None
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._status is not None:
+            self._status.stop()
+
+    def _run(self) -> None:
+        wait = QUIET_SECONDS
+        while not self._stop.wait(wait):
+            if self._terminal:
+                self._live()
+                wait = 0.2
+            else:
+                seconds = time.monotonic() - self._started
+                print(f"{self._line} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+                wait = PLAIN_EVERY
+
+    def _live(self) -> None:
+        if self._status is None:
+            from rich.status import Status
+
+            from seamline.cli.common import err
+
+            self._status = Status(self._line, console=err())
+            self._status.start()
+        seconds = time.monotonic() - self._started
+        self._status.update(f"{self._line} ({seconds:.0f} s)")
+
+
+class RunProgress(_Ticker):
+    """Listens to a run's events and tells a waiting person where it is."""
+
+    def __call__(self, event: AgentEvent) -> None:
+        """Take one event."""
+        if event.kind == "progress":
+            done, total = event.detail.get("done", 0), event.detail.get("total", 0)
+            count = f" {done}/{total}" if total else ""
+            self._line = f"{event.node}: {event.detail.get('what', '')}{count}"
+        elif event.kind == "node_started":
+            self._line = _WORDS.get(event.node, self._line)
+        elif event.kind == "node_ended" and event.node == "choose":
+            self._line = f"{event.detail.get('decision', 'a tool')}: running"
+
+
+class TransferProgress(_Ticker):
+    """Tells how far a pull is: bytes of bytes, and of what."""
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Take one report."""
+        share = f" {done / total:.0%} of {total / 1e6:,.0f} MB" if total else ""
+        bar = ""
+        if total and self._terminal:
+            full = round(24 * done / total)
+            bar = " " + "█" * full + "░" * (24 - full)
+        self._line = f"{what}{bar}{share}"

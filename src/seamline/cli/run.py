@@ -1,0 +1,150 @@
+"""`seamline run`: an agent on a text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seamline.cli import common
+from seamline.cli.progress import RunProgress
+
+if TYPE_CHECKING:
+    from seamline.agents.agent import Agent
+    from seamline.agents.result import AgentResult
+    from seamline.agents.spec import Budget
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+_STATUS_CODES = {"done": 0, "refused": 3, "needs_answer": 4, "budget_exceeded": 5, "failed": 6}
+_BAD_INPUT = ("InputError", "ConfigError", "PolicyError", "SkillError", "ToolError")
+
+
+@app.command()
+@common.handle_errors
+def run(
+    agent: Annotated[str, typer.Argument(help="The agent's name.")],
+    text: Annotated[
+        str | None, typer.Argument(help="The text; `-`, or nothing, reads standard input.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Read the text from a file.")
+    ] = None,
+    project: common.ProjectOption = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="An endpoint that answers the policies.")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(help="Given to the question that the agent may ask.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Go on with a run that asked a question; needs --answer, takes no text."),
+    ] = None,
+    conversation: Annotated[
+        str | None, typer.Option(help="An identifier that groups runs.")
+    ] = None,
+    budget_steps: Annotated[int | None, typer.Option(min=1, help="At most so many tools.")] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=1, help="At most so many tokens.")
+    ] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="At most so many seconds.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="How the text is encoded, where it is not UTF-8.")
+    ] = None,
+    json: common.JsonOption = False,
+) -> None:
+    """Run an agent on a text, and show what came out.
+
+    Exits with 0 when done, 3 when refused, 4 when it needs an answer, 5 when its budget is
+    used up, 6 when a model, an endpoint or a tool failed, 2 on bad input.
+    """
+    source = None if resume else _text(text, file, encoding)
+    runner = common.open_project(project).agent(agent, endpoint=endpoint)
+    budget = runner.spec.budget.replaced(
+        steps=budget_steps, tokens=budget_tokens, seconds=budget_seconds
+    )
+    if source is None:
+        result = _resumed(runner, resume or "", text, file, answer, budget)
+        source = _recorded_text(runner, result)
+    else:
+        with RunProgress() as progress:
+            result = runner.run(
+                source,
+                answer=answer,
+                on_progress=progress,
+                conversation=conversation,
+                budget=budget,
+            )
+        if result.question is not None and not json and _can_ask():
+            result = _ask(runner, result, budget)
+    if json:
+        common.emit_json(result.model_dump(mode="json"))
+    else:
+        from seamline.cli.results import show_result
+
+        show_result(result, source)
+    raise typer.Exit(status_code(result))
+
+
+def status_code(result: AgentResult) -> int:
+    """The documented exit code of a result."""
+    if result.error_type in _BAD_INPUT:
+        return 2
+    return _STATUS_CODES[result.status]
+
+
+def _text(text: str | None, file: Path | None, encoding: str | None) -> str:
+    """What to work on, from the argument, a file, or standard input."""
+    from seamline.documents import read_document
+
+    if text is not None and text != "-":
+        if file is not None:
+            raise typer.BadParameter("give the text or --file, not both")
+        if text and not text.isspace() and " " not in text and Path(text).is_file():
+            raise typer.BadParameter(f"{text} is a file; did you mean --file {text}?")
+        return text
+    if file is not None:
+        return read_document(file, encoding=encoding).text
+    if text is None and sys.stdin.isatty():
+        raise typer.BadParameter("no text; give it as an argument, with --file, or on stdin")
+    return read_document("-", encoding=encoding).text
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask(runner: Agent, result: AgentResult, budget: Budget) -> AgentResult:
+    """The result once the person at the terminal has answered, or as it is if they will not."""
+    said = typer.prompt(result.question or "", default="", show_default=False, err=True)
+    if not said.strip():
+        return result
+    with RunProgress() as progress:
+        return runner.resume(result.run_id, said, on_progress=progress, budget=budget)
+
+
+def _resumed(
+    runner: Agent,
+    run_id: str,
+    text: str | None,
+    file: Path | None,
+    answer: str | None,
+    budget: Budget,
+) -> AgentResult:
+    if answer is None:
+        raise typer.BadParameter("--resume needs --answer")
+    if text is not None or file is not None:
+        raise typer.BadParameter("--resume takes no text; the run has it")
+    with RunProgress() as progress:
+        return runner.resume(run_id, answer, on_progress=progress, budget=budget)
+
+
+def _recorded_text(runner: Agent, result: AgentResult) -> str:
+    return runner.input_of(result.run_id)

@@ -1,0 +1,54 @@
+"""The training data of `decide`: it follows policies, so it may know no domain."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from seamline.tools.loading import load_module
+
+
+@pytest.fixture(scope="module")
+def generator(root: Path) -> ModuleType:
+    return load_module(root / "models/skills/decide/0.1.0/data.py")
+
+
+def test_wording_of_a_domain_is_found_in_any_case_and_name(generator: ModuleType) -> None:
+    assert generator.domain_words_in("The Patient signed; getHealthInfo") == ["patient", "health"]
+    assert generator.domain_words_in("icd10_search and sub-clauses") == ["icd", "clause"]
+    assert generator.domain_words_in("a placard, a lane and the code of a lock") == []
+
+
+def test_the_rows_of_the_first_stage_know_no_domain_and_balance(generator: ModuleType) -> None:
+    rows = list(generator.first_stage(3, 0.2))
+    labels = [branch["label"] for row in rows for branch in row["branches"]]
+    assert len(labels) > 2000
+    assert 0.45 < sum(labels) / len(labels) < 0.55
+    assert not [word for row in rows for word in generator.domain_words_in(generator.row_text(row))]
+
+
+def test_a_condition_cannot_be_answered_without_the_state(root: Path) -> None:
+    """The same wording is right in one state and wrong in another."""
+    basics = load_module(root / "models/skills/decide/0.1.0/basics.py")
+    seen: dict[str, list[int]] = {}
+    for row in islice(basics.rows(random.Random(5), joined=0.0), 3000):
+        for branch in row["branches"]:
+            seen.setdefault(branch["text"].lower(), []).append(branch["label"])
+    often = [labels for labels in seen.values() if len(labels) >= 12]
+    assert len(often) > 200
+    assert sum(len(set(labels)) == 2 for labels in often) / len(often) > 0.95
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_all_rows_know_no_domain_and_repeat_for_a_seed(data: Path, generator: ModuleType) -> None:
+    rows = list(generator.build(data, seed=4, scale=0.05))
+    again = list(generator.build(data, seed=4, scale=0.05))
+    assert json.dumps(rows) == json.dumps(again)
+    assert {row["stage"] for row in rows} == {1, 2}
+    assert not [word for row in rows for word in generator.domain_words_in(generator.row_text(row))]

@@ -1,0 +1,63 @@
+"""What the README shows is run as it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from seamline.cli.main import app
+
+BLOCK = re.compile(r"<!-- test: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
+
+
+def block(root: Path, name: str) -> str:
+    blocks = dict(BLOCK.findall((root / "README.md").read_text(encoding="utf-8")))
+    return blocks[name]
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_embedding_takes_ten_lines_and_codes(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = block(root, "embed")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 10
+    scope: dict[str, Any] = {}
+    exec(compile(source, "README.md", "exec"), scope)
+    found = {code["code"][:3] for code in scope["result"].output["codes"]}
+    assert {"E11", "I10"} <= found
+    assert "I10" in capsys.readouterr().out
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_an_agent_is_a_node_of_another_graph(root: Path) -> None:
+    scope: dict[str, Any] = {}
+    exec(compile(block(root, "subgraph"), "README.md", "exec"), scope)
+    text = "Assessment: essential hypertension. Type 2 diabetes mellitus."
+    state = asyncio.run(scope["graph"].compile().ainvoke({"text": text}))
+    assert state["result"]["agent"] == "icd10_coder"
+    assert state["result"]["output"]["codes"]
+
+
+def test_every_command_that_is_named_exists(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    commands = "init|run|check|policies|models|tools|train|traces|doctor"
+    named = set(re.findall(rf"seamline ({commands})", text))
+    assert len(named) >= 8
+    for command in sorted(named):
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command
+
+
+def test_setting_up_takes_the_two_commands(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    assert "$ make run\n$ make test\n" in text
+    assert "\nrun:" in makefile
+    assert "\ntest:" in makefile
+    assert "make lint test" in (root / ".ci/run").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ FOLDERS = ("agents", "models", "policies", "tools", "traces")
 LEFT_OUT = {"__pycache__", "runs"}
 
 
-class ProjectHook(BuildHookInterface):
+class ProjectHook(BuildHookInterface[Any]):
     """Adds the content to wheels; an editable install reads it from the checkout instead."""
 
     PLUGIN_NAME = "custom"

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"<!-- test: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
 
 def block(root: Path, name: str) -> str:
     blocks = dict(BLOCK.findall((root / "README.md").read_text(encoding="utf-8")))
-    return blocks[name]
+    return str(blocks[name])
 
 
 @pytest.mark.model

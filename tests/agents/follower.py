@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +17,7 @@ STEPS = {
     "rate the words": "rate_words",
     "check the words": "check_words",
 }
-_FACTS = {
+_FACTS: dict[str, Callable[[str], bool]] = {
     "A tool has failed": lambda facts: "- failed tools: none" not in facts,
     "The level is ambiguous": lambda facts: "- level: ambiguous" in facts,
     "The level is unsure": lambda facts: "- level: unsure" in facts,
@@ -81,7 +81,7 @@ def endpoint_server() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -21,7 +21,7 @@ class Desk(TypedDict, total=False):
 
 
 def desk(agent: Agent, **options: Any) -> Any:
-    graph = StateGraph(Desk)
+    graph: Any = StateGraph(Desk)
     graph.add_node("read", lambda state: {"text": state["text"].strip()})
     graph.add_node("sort", agent.graph)
     graph.add_node("file", lambda state: {"note": state["result"]["message"]})
@@ -95,7 +95,7 @@ def test_the_text_does_not_stay_in_the_agents_state(sorter: Agent) -> None:
     inner = [
         checkpoint
         for checkpoint in saver.list(config)
-        if checkpoint.config["configurable"]["checkpoint_ns"]
+        if checkpoint.config.get("configurable", {})["checkpoint_ns"]
     ]
-    last = max(inner, key=lambda one: one.metadata["step"])
+    last = max(inner, key=lambda one: one.metadata.get("step", 0))
     assert "xylophones" not in str(last.checkpoint["channel_values"])

@@ -85,7 +85,7 @@ def test_a_field_that_is_not_there_is_named() -> None:
 
 
 def test_an_answer_makes_its_readers_stale_and_theirs() -> None:
-    tools = {
+    tools: dict[str, dict[str, Any]] = {
         "find": {"text": "$input.text"},
         "rate": {"words": "$find.words", "preferred": "$answer"},
         "check": {"nested": {"ratings": ["$rate.ratings"]}},

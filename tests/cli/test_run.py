@@ -60,6 +60,7 @@ def test_a_person_gets_tables_the_message_and_the_trace(shelf: Path) -> None:
         ([GARDEN, "--endpoint", "nowhere"], 6, "failed"),
         ([" "], 2, "refused"),
         (["word " * 60], 2, "refused"),
+        (["x" * 5000], 2, "refused"),
     ],
 )
 def test_exit_codes_of_results(shelf: Path, arguments: list[str], code: int, status: str) -> None:

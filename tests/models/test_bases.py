@@ -245,7 +245,7 @@ def test_a_killed_pull_starts_over(spec: BaseSpec, converted: list[Path], tmp_pa
 def test_two_pulls_at_once_convert_once(
     spec: BaseSpec, converted: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = bases.convert
+    fast = bases.convert  # type: ignore[attr-defined]
 
     def slow(source: Path, target: Path, *, tick: Callable[[int], None]) -> None:
         time.sleep(0.5)

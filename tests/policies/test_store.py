@@ -12,7 +12,6 @@ import pytest
 
 from seamline.errors import PolicyError
 from seamline.policies import PolicyStore
-from seamline.policies import lock as lock_module
 
 Put = Callable[..., Path]
 
@@ -188,7 +187,7 @@ def test_a_failed_write_leaves_the_old_lock(
     def broken(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lock_module.os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(PolicyError, match="cannot be written: No space left"):
         store.label("desk/plan", "production", "1.0.0")
     assert store.lock_path.read_bytes() == before

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Iterator[SqliteTraceStore]:
 @pytest.fixture
 def meta() -> Callable[..., RunMeta]:
     def make(run_id: str = "run-1", **fields: Any) -> RunMeta:
-        fields = {"agent": "coder", "agent_version": "1.0.0", "started": STARTED} | fields
-        return RunMeta(run_id=run_id, **fields)
+        given: dict[str, Any] = {"agent": "coder", "agent_version": "1.0.0", "started": STARTED}
+        return RunMeta(run_id=run_id, **(given | fields))
 
     return make

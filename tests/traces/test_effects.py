@@ -257,7 +257,7 @@ def test_parallel_branches_replay_in_any_order(order: list[int], replay_order: l
         def append(self, run_id: str, entry: Entry, blobs: Any) -> None:
             collected.append(entry)
 
-        def finish_run(self, *_: Any) -> None:
+        def finish_run(self, run_id: str, outcome: Any, footer: Any, blobs: Any) -> None:
             pass
 
         def flush(self, run_id: str) -> None:

@@ -235,10 +235,12 @@ def test_two_writers_of_one_run_are_kept_apart(store: SqliteTraceStore, meta: Me
 
 def test_threads_may_share_a_run(store: SqliteTraceStore, meta: MetaFactory) -> None:
     journal = store.start_run(meta())
-    threads = [
-        threading.Thread(target=lambda first=first: [add(journal, first + n) for n in range(50)])
-        for first in range(0, 400, 50)
-    ]
+
+    def add_fifty(first: int) -> None:
+        for number in range(first, first + 50):
+            add(journal, number)
+
+    threads = [threading.Thread(target=add_fifty, args=(n,)) for n in range(0, 400, 50)]
     for thread in threads:
         thread.start()
     for thread in threads:

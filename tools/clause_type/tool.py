@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import InputError, ToolError
-from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideResponse
 from seamline.tools.contract import (
     FactValue,
@@ -207,13 +206,7 @@ class ContractReview(ReviewedOutput):
 Output = ContractReview
 
 
-class SkillToolContext(ToolContext, Protocol):
-    """A tool's context that also holds the prompt contract of its skill."""
-
-    contract: SkillContract
-
-
-async def run(input: Input, context: SkillToolContext) -> ContractReview:  # noqa: A002
+async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A002
     """The typed clauses of a contract.
 
     Raises:
@@ -256,7 +249,7 @@ class Marks(_Frozen):
         return "high" if confidence >= self.high else "medium"
 
 
-async def _types(given: Input, context: SkillToolContext) -> list[dict[str, float]]:
+async def _types(given: Input, context: ToolContext) -> list[dict[str, float]]:
     """The probability of every label, per piece."""
     size = len(given.text)
     for piece in given.clauses:

@@ -54,6 +54,7 @@ _WIDEST = 7  # words in one phrase
 _THRESHOLD = 0.62  # what a phrase's words must be worth, on average, as a share of a title
 _ALONE = 0.85  # the same for a single word
 _WHOLE = 0.97  # the same for words of which none is a condition's head
+_JOINED = 0.02  # what each further word of a phrase adds to its value
 _CONTEXT_WORDS = 60
 _LIKE = 0.35  # least likeness of a short text as a whole to any title
 _SHORT = 12  # words: a text as short as this without a verb is one mention
@@ -63,6 +64,7 @@ _INSIDE = words_of(
     mild moderate first second third normal increased decreased previous related for not
     """
 )
+_OPEN_ENDED = words_of("right left bilateral upper lower anterior posterior other")
 _SECTION_WORTH = {
     "assessment": 1.35,
     "history": 1.15,
@@ -191,7 +193,7 @@ def _windows(text: str, tokens: Sequence[_Token], index: Icd10Index) -> list[tup
             last = tokens[j].low
             if last in STOP_WORDS and last not in _INSIDE:
                 break
-            if last in STOP_WORDS and not last.isdigit():
+            if (last in STOP_WORDS and not last.isdigit()) or (j > i and last in _OPEN_ENDED):
                 continue
             if j > i or _names(first.low, index):
                 out.append((i, j))
@@ -230,6 +232,8 @@ def _choose(
     for row in range(len(unique)):
         values = products.data[products.indptr[row] : products.indptr[row + 1]]
         best[row] = values.max() if len(values) else 0.0
+    keys = list(unique)
+    mass = [sum(max(0.0, index.weight(word)) for word in set(phrase)) for phrase in keys]
     out: list[Mention] = []
     at = 0
     while at < len(windows):
@@ -239,15 +243,16 @@ def _choose(
         while at < len(windows) and windows[at][0] is sentence:
             _, _, i, j = windows[at]
             row = unique[phrases[at]]
-            worth = float(norms[row]) * (float(best[row]) - _THRESHOLD)
-            if worth > 0.0 and _credible(text, tokens, i, j, float(best[row]), index):
-                spans.append((i, j, worth))
+            surplus = float(best[row]) - _THRESHOLD
+            if surplus > 0.0 and _credible(text, tokens, i, j, float(best[row]), index):
+                # summed weights: a diagnosis of two words outweighs its parts, by a little
+                spans.append((i, j, mass[row] * surplus * (1.0 + _JOINED * (j - i))))
                 rows[i, j] = row
             at += 1
-        keys = list(unique)
-        for i, j, worth in _disjoint(spans, len(tokens)):
-            words = keys[rows[i, j]]
-            out.append(_mention(text, sentence, tokens[i].start, tokens[j].end, words, worth))
+        for i, j, _ in _disjoint(spans, len(tokens)):
+            row = rows[i, j]
+            worth = float(norms[row]) * (float(best[row]) - _THRESHOLD)
+            out.append(_mention(text, sentence, tokens[i].start, tokens[j].end, keys[row], worth))
     return out
 
 

@@ -140,7 +140,7 @@ class Agent:
         Raises:
             TraceError: There is no such run.
         """
-        return str(self._runtime.store.trace(run_id).meta.input["text"])
+        return str(self._runtime.store.trace(run_id).meta.input["text"] or "")
 
     # -- streams and batches
 

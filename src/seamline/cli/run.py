@@ -72,7 +72,6 @@ def run(
     )
     if source is None:
         result = _resumed(runner, resume or "", text, file, answer, budget)
-        source = _recorded_text(runner, result)
     else:
         with RunProgress() as progress:
             result = runner.run(
@@ -84,12 +83,7 @@ def run(
             )
         if result.question is not None and not json and _can_ask():
             result = _ask(runner, result, budget)
-    if json:
-        common.emit_json(result.model_dump(mode="json"))
-    else:
-        from seamline.cli.results import show_result
-
-        show_result(result, source)
+    _tell(runner, result, json=json)
     raise typer.Exit(status_code(result))
 
 
@@ -107,7 +101,7 @@ def _text(text: str | None, file: Path | None, encoding: str | None) -> str:
     if text is not None and text != "-":
         if file is not None:
             raise typer.BadParameter("give the text or --file, not both")
-        if text and not text.isspace() and " " not in text and Path(text).is_file():
+        if _names_a_file(text):
             raise typer.BadParameter(f"{text} is a file; did you mean --file {text}?")
         return text
     if file is not None:
@@ -115,6 +109,11 @@ def _text(text: str | None, file: Path | None, encoding: str | None) -> str:
     if text is None and sys.stdin.isatty():
         raise typer.BadParameter("no text; give it as an argument, with --file, or on stdin")
     return read_document("-", encoding=encoding).text
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether somebody gave a path where the text belongs; a long text is no path."""
+    return 0 < len(text) < 256 and not any(c.isspace() for c in text) and Path(text).is_file()
 
 
 def _can_ask() -> bool:
@@ -146,5 +145,10 @@ def _resumed(
         return runner.resume(run_id, answer, on_progress=progress, budget=budget)
 
 
-def _recorded_text(runner: Agent, result: AgentResult) -> str:
-    return runner.input_of(result.run_id)
+def _tell(runner: Agent, result: AgentResult, *, json: bool) -> None:
+    if json:
+        common.emit_json(result.model_dump(mode="json"))
+        return
+    from seamline.cli.results import show_result
+
+    show_result(result, runner.input_of(result.run_id))

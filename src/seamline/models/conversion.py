@@ -80,7 +80,7 @@ def _main(source: Path, target: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **where)
     # Left in place, these two make save_pretrained claim that the weights are still quantized.
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+        delattr(model.config, "quantization_config")
     model.hf_quantizer = None  # type: ignore[assignment]  # transformers sets it the same way
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

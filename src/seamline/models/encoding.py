@@ -69,7 +69,7 @@ class Encoder:
             tokenize=False,
             add_generation_prompt=True,
         )
-        head, _, rest = text.partition(_SYSTEM)
+        head, _, rest = str(text).partition(_SYSTEM)
         middle, _, tail = rest.partition(_USER)
         if not middle or not tail:
             raise SkillError(

@@ -88,7 +88,8 @@ class LocalModel:
             raise ModelError(
                 "the local base decides through a skill; name one, e.g. skill='decide'"
             )
-        return await self._run(self._decide, list(requests), skill)
+        found: list[DecideResponse] = await self._run(self._decide, list(requests), skill)
+        return found
 
     async def decide_bare(
         self, requests: Sequence[DecideRequest], contract: SkillContract
@@ -100,7 +101,8 @@ class LocalModel:
         Raises:
             BaseNotPulledError: The base is not on this machine.
         """
-        return await self._run(self._decide_bare, list(requests), contract)
+        found: list[DecideResponse] = await self._run(self._decide_bare, list(requests), contract)
+        return found
 
     async def write(self, request: WriteRequest, *, skill: str | None = None) -> WriteResponse:
         """Text, decoded token by token.
@@ -109,7 +111,8 @@ class LocalModel:
             BaseNotPulledError: The base is not on this machine.
             SkillError: The skill does not exist or does not fit the base.
         """
-        return await self._run(self._write, request, skill)
+        found: WriteResponse = await self._run(self._write, request, skill)
+        return found
 
     def identity(self, skill: str | None = None) -> Mapping[str, Any]:
         """Base and adapter by digest; needs neither torch nor the pulled base."""
@@ -154,17 +157,19 @@ class LocalModel:
         try:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
-            from transformers.utils import logging
+            from transformers.utils import logging as transformers_logging
         except ImportError as error:
             raise ModelError(
                 f"the local engine needs {error.name}; run pip install 'seamline[local]'"
             ) from error
-        logging.disable_progress_bar()
+        quiet: Any = transformers_logging.disable_progress_bar
+        quiet()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._dtype = self._resolve_dtype(device)
-        self._model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=self._dtype, local_files_only=True
-        ).to(device)
+        )
+        self._model = model.to(device)
         self._model.eval()
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._encoder = Encoder(tokenizer, max_tokens=self._max_context)
@@ -199,7 +204,7 @@ class LocalModel:
     def _attach(self, skill: Skill, name: str) -> None:
         from peft import PeftModel
 
-        options = {"adapter_name": name, "autocast_adapter_dtype": False}
+        options: Any = {"adapter_name": name, "autocast_adapter_dtype": False}
         if self._resident:
             self._model.load_adapter(str(skill.path), **options)
         else:
@@ -279,7 +284,7 @@ class LocalModel:
             ).last_hidden_state
             reads = batch.reads.to(device)
             weight = causal.lm_head.weight[answers.to(device)].float()
-            logits = hidden[reads[:, 0], reads[:, 1]].float() @ weight.T
+            logits: torch.Tensor = hidden[reads[:, 0], reads[:, 1]].float() @ weight.T
         return (logits if read == "labels" else logits[:, 0] - logits[:, 1]).cpu()
 
     def _write(self, request: WriteRequest, reference: str | None) -> WriteResponse:

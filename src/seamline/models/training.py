@@ -54,7 +54,7 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
     """
     names = list(contract.labels)
     for row in rows:
-        of = {"group": str(row.get("source") or ""), "stage": int(row.get("stage", 1))}
+        group, stage = str(row.get("source") or ""), int(row.get("stage", 1))
         if contract.read == "labels":
             unknown = set(row["labels"]) - set(names)
             if unknown:
@@ -63,7 +63,9 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
                     f"expected one of: {', '.join(names)}"
                 )
             gold = tuple(int(name in row["labels"]) for name in names)
-            yield Example(request=contract.request(row["context"]), gold=gold, **of)
+            yield Example(
+                request=contract.request(row["context"]), gold=gold, group=group, stage=stage
+            )
             continue
         gold = tuple(int(branch["label"]) for branch in row["branches"])
         if "kind" in row:
@@ -79,7 +81,7 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
         else:
             branches = [{k: v for k, v in b.items() if k != "label"} for b in row["branches"]]
             request = contract.request(row["context"], branches)
-        yield Example(request=request, gold=gold, **of)
+        yield Example(request=request, gold=gold, group=group, stage=stage)
 
 
 def load_base(path: Path, *, dtype: torch.dtype, attention: str = "sdpa") -> tuple[Any, Any]:
@@ -130,7 +132,8 @@ class _SkillTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The batches are shuffled within their stage; the trainer must keep the stages apart.
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        found: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(found)
 
     def compute_loss(
         self,
@@ -217,7 +220,8 @@ def train(
         train_dataset=dataset,
         data_collator=lambda items: items[0],
     )
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    find_last: Any = get_last_checkpoint
+    last = find_last(str(checkpoints)) if checkpoints.is_dir() else None
     result = trainer.train(resume_from_checkpoint=last)
     for parameter in peft_model.parameters():
         if parameter.requires_grad:

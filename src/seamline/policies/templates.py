@@ -75,11 +75,12 @@ class _Environment(ImmutableSandboxedEnvironment):
         is_key = isinstance(obj, Mapping) and isinstance(argument, str | int | float | bool)
         is_index = isinstance(obj, str | list | tuple) and isinstance(argument, int | slice)
         if is_key or is_index:
+            found: Any = obj
             try:
-                return obj[argument]
+                return found[argument]
             except (LookupError, TypeError, ValueError):
                 pass
-        return self.undefined(obj=obj, name=argument)
+        return self.undefined(obj=obj, name=str(argument))
 
 
 def _finalize(value: Any) -> str:

@@ -99,8 +99,15 @@ class ReviewedOutput(ToolOutput):
 class ToolContext(Protocol):
     """What a running tool may touch; nothing else reaches a model, a clock or a network."""
 
-    spec: ToolSpec
-    cache_dir: Path
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool's own declaration."""
+        ...
+
+    @property
+    def cache_dir(self) -> Path:
+        """A folder to keep what can be made again."""
+        ...
 
     @property
     def contract(self) -> SkillContract:

@@ -153,8 +153,9 @@ async def call_tool(
     """
     checked = tool.parse_input(values)
     limit = tool.spec.timeout_s
+    clock = asyncio.timeout(limit)
     try:
-        async with asyncio.timeout(limit) as clock:
+        async with clock:
             result = await _result(tool.function, checked, context)
     except SeamlineError:
         raise

@@ -40,7 +40,7 @@ def test_a_condition_cannot_be_answered_without_the_state(root: Path) -> None:
         for branch in row["branches"]:
             seen.setdefault(branch["text"].lower(), []).append(branch["label"])
     often = [labels for labels in seen.values() if len(labels) >= 12]
-    assert len(often) > 200
+    assert len(often) > 100
     assert sum(len(set(labels)) == 2 for labels in often) / len(often) > 0.95
 
 

@@ -273,8 +273,9 @@ def _named(one: _Judged, answer: str) -> list[tuple[Candidate, float]] | None:
     titles = [_words(candidate.title) for candidate, _ in likely]
     common = set.intersection(*titles) if titles else set()
     told = [len(said & (words - common)) for words in titles]
-    if told and max(told) and told.count(max(told)) == 1:
-        first = likely[told.index(max(told))]
+    most = max(told, default=0)
+    if most and told.count(most) == 1:
+        first = likely[told.index(most)]
         return [(first[0], max(first[1], 0.9)), *(pair for pair in pairs if pair is not first)]
     return None
 

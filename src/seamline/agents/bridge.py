@@ -70,7 +70,8 @@ def iterate(items: AsyncIterator[T]) -> Iterator[T]:
     try:
         while (item := found.get()) is not _END:
             yield item
-    finally:
-        if not future.done():
-            future.cancel()
+    except BaseException:
+        # Only a loop that was left early; after the end the future is about to be done.
+        future.cancel()
+        raise
     future.result()

@@ -90,6 +90,8 @@ class GroupWriter:
         Raises:
             TraceError: an earlier operation of the group failed, or the store is closed.
         """
+        # Before the lock: in a forked child it may be held by a thread that is not there.
+        self._same_process()
         with self._changed:
             self._check(group)
             while len(self._queue) >= _QUEUE:
@@ -106,9 +108,11 @@ class GroupWriter:
                 self._changed.notify_all()
             return self._submitted
 
-    def _check(self, group: str) -> None:
+    def _same_process(self) -> None:
         if os.getpid() != self._pid:
             raise TraceError("a trace store was carried over a fork; open it in the new process")
+
+    def _check(self, group: str) -> None:
         if group in self._failed:
             raise TraceError(self._failed[group])
         if self._closing:

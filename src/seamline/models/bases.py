@@ -15,7 +15,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata, util
 from pathlib import Path
 from typing import Literal, Self
@@ -510,12 +510,13 @@ def _sync(target: Path) -> None:
 
 
 def _bytes_under(folder: Path) -> int:
+    """The bytes in a folder in which pip makes, moves and removes folders meanwhile."""
     total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:
-            continue  # pip moved it between the listing and the look.
+    # Not rglob: before Python 3.13 it raises where a folder goes away while it is listed.
+    for where, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.stat(os.path.join(where, name)).st_size  # noqa: PTH116, PTH118
     return total
 
 

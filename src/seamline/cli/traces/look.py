@@ -1,4 +1,4 @@
-"""`seamline traces`: look at what was recorded."""
+"""`seamline traces list|show`: look at what was recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seamline.traces.journal import RunStatus
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Recorded runs: list them, look into one.")
+app = typer.Typer()
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

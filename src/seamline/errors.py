@@ -19,6 +19,8 @@ A message names the offending value, what was expected, and the fix.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 __all__ = [
     "BaseNotPulledError",
     "BudgetExceededError",
@@ -85,4 +87,23 @@ class TraceError(SeamlineError):
 
 
 class DivergenceError(TraceError):
-    """A replay asked for an effect that the journal does not hold as asked."""
+    """A replay asked for an effect that the journal does not hold as asked.
+
+    Attributes:
+        effect: The effect's key as text, e.g. `plan/2#1`; empty where there is none.
+        record: Its record in the journal, counted from 1; None where there is none.
+        fields: What differs: `field`, `recorded` and `asked`, as short texts.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        effect: str = "",
+        record: int | None = None,
+        fields: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.effect = effect
+        self.record = record
+        self.fields = list(fields)

@@ -15,6 +15,7 @@ from seamline.errors import ConfigError
 
 if TYPE_CHECKING:
     from seamline.agents.agent import Agent
+    from seamline.agents.recorded import RecordedRun
     from seamline.models.bases import BaseSpec
     from seamline.models.endpoints import EndpointModel, EndpointSpec
     from seamline.models.engine import LocalModel
@@ -171,6 +172,19 @@ class Project:
 
             self._store = SqliteTraceStore(trace_store_path())
         return self._store
+
+    def trace(self, ref: str) -> RecordedRun:
+        """A recorded run of the store, to be read, replayed, verified, forked.
+
+        Args:
+            ref: Its id, a unique beginning of it, or `last`.
+
+        Raises:
+            TraceError: There is no such run, or its journal is damaged.
+        """
+        from seamline.agents.recorded import RecordedRun
+
+        return RecordedRun.of(self.store.trace(ref), self)
 
     def agents(self) -> list[str]:
         """The names of the agents, sorted."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seamline import Agent, InputError, Project, ScriptedModel, TraceError
-from seamline.traces.effects import ReplayEffects
+from seamline.traces.replay import ReplayEffects
 from seamline.traces.store import SqliteTraceStore
 
 SPRING = "In spring the gardens bloom."

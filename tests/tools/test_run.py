@@ -153,8 +153,13 @@ def test_a_skills_question_is_a_model_effect_inside_the_tools_own() -> None:
         ("tool:measure/1/model", "model"),
     ]
     outer, inner = journal.seen[0][2], journal.seen[1][2]
-    assert outer == {"tool": "measure", "version": "0.1.0", "input": {"text": "four"}}
-    assert inner["skill"] == "picker"
+    assert outer == {
+        "tool": "measure",
+        "version": "0.1.0",
+        "input": {"text": "four"},
+        "model": {"model": "scripted", "skill": "picker"},
+    }
+    assert inner["identity"] == {"model": "scripted", "skill": "picker"}
     assert inner["identity"] == {"model": "scripted", "skill": "picker"}
     assert inner["requests"][0]["context"] == "four"
 

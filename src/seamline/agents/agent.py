@@ -12,6 +12,7 @@ from seamline.agents.bridge import iterate, wait_for
 from seamline.agents.events import AgentEvent, Listener
 from seamline.agents.nodes import Nodes
 from seamline.agents.outcome import compose_result, crashed
+from seamline.agents.recorded import RecordedRun
 from seamline.agents.result import AgentResult
 from seamline.agents.runs import Run
 from seamline.agents.runtime import Runtime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
     from seamline.agents.graph import AgentGraph
+    from seamline.project import Project
 
 __all__ = ["Agent"]
 
@@ -35,16 +37,22 @@ class Agent:
     """
 
     def __init__(
-        self, *, nodes: Nodes, runtime: Runtime, topology: Callable[[Nodes], AgentGraph]
+        self,
+        *,
+        project: Project,
+        nodes: Nodes,
+        runtime: Runtime,
+        topology: Callable[[Nodes], AgentGraph],
     ) -> None:
+        self._project = project
         self._nodes = nodes
-        self._runtime = runtime
+        self.runtime = runtime
         self._topology = topology
 
     @property
     def spec(self) -> AgentSpec:
         """What `agent.yaml` says."""
-        return self._runtime.spec
+        return self.runtime.spec
 
     @property
     def name(self) -> str:
@@ -77,10 +85,10 @@ class Agent:
         Raises:
             TraceError: The run cannot be recorded.
         """
-        run = self._runtime.open(
+        run = self.runtime.open(
             text, conversation=conversation, budget=budget, listener=on_progress
         )
-        return await self._execute(run, answer)
+        return await self.execute(run, answer)
 
     def run(
         self,
@@ -120,8 +128,8 @@ class Agent:
             InputError: It asked nothing, or the agent has changed since it did.
         """
         self._check_resumable(run_id, answer)
-        run = self._runtime.reopen(run_id, budget=budget, listener=on_progress)
-        return await self._execute(run, answer)
+        run = self.runtime.reopen(run_id, budget=budget, listener=on_progress)
+        return await self.execute(run, answer)
 
     def resume(
         self,
@@ -134,13 +142,13 @@ class Agent:
         """`aresume` for sync callers."""
         return wait_for(self.aresume(run_id, answer, on_progress=on_progress, budget=budget))
 
-    def input_of(self, run_id: str) -> str:
-        """The text that a recorded run was given.
+    def trace(self, run_id: str) -> RecordedRun:
+        """A recorded run of this agent's store, by its id, a beginning of it, or `last`.
 
         Raises:
-            TraceError: There is no such run.
+            TraceError: There is no such run, or its journal is damaged.
         """
-        return str(self._runtime.store.trace(run_id).meta.input["text"] or "")
+        return RecordedRun.of(self.runtime.store.trace(run_id), self._project)
 
     # -- streams and batches
 
@@ -233,10 +241,15 @@ class Agent:
 
         return self._topology(self._nodes).compile(checkpointer=memory_saver(), name=self.name)
 
-    async def _execute(self, run: Run, answer: str | None) -> AgentResult:
+    async def execute(self, run: Run, answer: str | None) -> AgentResult:
+        """The result of a run that the runtime took up, executed from its start.
+
+        Raises:
+            TraceError: The run cannot be recorded, or a replay diverged.
+        """
         graph = self._own_graph
         thread = run.run_id
-        config: RunnableConfig = {"configurable": {"thread_id": thread, self._runtime.key: thread}}
+        config: RunnableConfig = {"configurable": {"thread_id": thread, self.runtime.key: thread}}
         try:
             await graph.ainvoke({"person_answer": answer}, config)
         except BaseException as error:
@@ -246,25 +259,27 @@ class Agent:
                 run.finish(compose_result(self.spec, run, {"stop": crashed(error)}))
             raise
         finally:
-            self._runtime.close(run)
+            self.runtime.close(run)
             await graph.checkpointer.adelete_thread(thread)  # type: ignore[union-attr]
         if run.result is None:
             raise RuntimeError(
                 f"the graph of {self.name} ended without its `finish` node; "
                 "every path of a graph.py must lead there"
             )
+        store = self.runtime.store
+        run.result.record_source(lambda: RecordedRun.of(store.trace(thread), self._project))
         return run.result
 
     def _check_resumable(self, run_id: str, answer: str) -> None:
         if not answer.strip():
             raise InputError("the answer is empty; give a few words")
-        trace = self._runtime.store.trace(run_id)
+        trace = self.runtime.store.trace(run_id)
         if trace.status != "needs_answer":
             raise InputError(
                 f"run {trace.run_id} is {trace.status} and asks nothing; "
                 "`seamline traces list` shows which runs wait for an answer"
             )
-        changed = self._runtime.changed_since(trace.meta)
+        changed = self.runtime.changed_since(trace.meta)
         if changed:
             raise InputError(
                 f"run {trace.run_id} cannot go on: {', '.join(changed)} changed since it asked; "

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamline.agents.agent import Agent
+from seamline.agents.assembly import Assembly, Parts, assemble
 from seamline.agents.bindings import references
-from seamline.agents.decisions import Decider
 from seamline.agents.nodes import Nodes
 from seamline.agents.runtime import Runtime
 from seamline.agents.spec import AgentSpec, load_agent_spec
 from seamline.agents.tooling import AgentTool
 from seamline.errors import ConfigError, ToolError
-from seamline.policies.model import Policy, PolicyKind
+from seamline.policies.model import Policy
 from seamline.tools.loading import load_module
 from seamline.traces.spans import SpanHooks
 
@@ -25,17 +25,7 @@ if TYPE_CHECKING:
     from seamline.traces.hooks import RunHooks
     from seamline.traces.store import TraceStore
 
-__all__ = ["KINDS", "agent_spec", "bind_policies", "bind_tools", "build_agent", "check_bindings"]
-
-KINDS: Mapping[str, PolicyKind] = {
-    "guard_input": "guard",
-    "plan": "plan",
-    "choose": "choose",
-    "review": "review",
-    "clarify": "clarify",
-    "answer": "answer",
-    "guard_output": "guard",
-}
+__all__ = ["agent_of", "agent_spec", "build_agent", "check_bindings", "run_header"]
 
 
 def build_agent(
@@ -53,24 +43,27 @@ def build_agent(
         ConfigError: There is no such agent, or one of its files is wrong.
     """
     spec = agent_spec(project, name)
-    policies = bind_policies(project, spec)
-    tools = bind_tools(project, spec, model)
-    check_bindings(spec, policies, tools)
-    orchestrator, skill = _orchestrator(project, spec, model, endpoint)
-    decider = Decider(
-        policies=policies,
-        model=orchestrator,
-        skill=skill,
-        tools={tool.name: tool.description for tool in tools.values()},
+    parts = assemble(project, spec, _as_declared(project, spec, model, endpoint))
+    check_bindings(spec, parts.decider.policies, parts.tools)
+    return agent_of(
+        project, spec, parts, store=store, hooks=[SpanHooks()] if hooks is None else hooks
     )
+
+
+def agent_of(
+    project: Project,
+    spec: AgentSpec,
+    parts: Parts,
+    *,
+    store: TraceStore | None = None,
+    hooks: Iterable[RunHooks] = (),
+) -> Agent:
+    """The agent that has these parts."""
     runtime = Runtime(
-        spec=spec,
-        store=store or project.store,
-        hooks=[SpanHooks()] if hooks is None else hooks,
-        meta=_header(project, policies, tools, orchestrator, skill),
+        spec=spec, store=store or project.store, hooks=hooks, meta=run_header(project, parts)
     )
-    nodes = Nodes(spec=spec, decider=decider, tools=tools, runs=runtime)
-    return Agent(nodes=nodes, runtime=runtime, topology=_topology(project, spec))
+    nodes = Nodes(spec=spec, parts=parts, runs=runtime)
+    return Agent(project=project, nodes=nodes, runtime=runtime, topology=_topology(project, spec))
 
 
 def agent_spec(project: Project, name: str) -> AgentSpec:
@@ -85,40 +78,6 @@ def agent_spec(project: Project, name: str) -> AgentSpec:
         hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(known) or 'none'}"
         raise ConfigError(f"project {project.root} has no agent {name!r}; {hint}")
     return load_agent_spec(project.root / "agents" / name / "agent.yaml")
-
-
-def bind_policies(project: Project, spec: AgentSpec) -> dict[str, Policy]:
-    """The policy of each slot that the agent binds.
-
-    Raises:
-        PolicyError: A reference leads nowhere, or a policy is wrong or edited.
-        ConfigError: A slot is bound to a policy of another kind.
-    """
-    found: dict[str, Policy] = {}
-    for slot, reference in spec.policies.items():
-        policy = project.policies.get(reference)
-        if policy.kind != KINDS[slot]:
-            raise ConfigError(
-                f"agent {spec.name}: slot {slot!r} needs a policy of kind {KINDS[slot]!r}, but "
-                f"{policy.ref} is of kind {policy.kind!r}"
-            )
-        found[slot] = policy
-    return found
-
-
-def bind_tools(
-    project: Project, spec: AgentSpec, model: Model | None = None
-) -> dict[str, AgentTool]:
-    """The tools that the agent binds, each with the model its skill runs on.
-
-    Raises:
-        ToolError: A tool does not exist or does not load.
-    """
-
-    def skill_model() -> Model:
-        return project.local_model if model is None else model
-
-    return {name: AgentTool(project.tools.get(name), skill_model) for name in spec.tools}
 
 
 def check_bindings(
@@ -186,38 +145,34 @@ def _check_references(
                 )
 
 
-def _orchestrator(
+def _as_declared(
     project: Project, spec: AgentSpec, model: Model | None, endpoint: str | None
-) -> tuple[Model, str | None]:
-    """Who answers the policies, and through which skill."""
+) -> Assembly:
+    """What the project's files say, unless a model or an endpoint is named instead."""
     if model is not None and endpoint is not None:
         raise ConfigError("give `model` or `endpoint`, not both; each would answer the policies")
-    if model is not None:
-        return model, spec.model.decide
+
+    def tool_model(_: str) -> Model:
+        return project.local_model if model is None else model
+
     named = endpoint or spec.model.orchestrator
-    if named == "local":
-        return project.local_model, spec.model.decide
-    return project.endpoint(named), None
+    on_endpoint = model is None and named != "local"
+    return Assembly(
+        policies=spec.policies,
+        orchestrator=project.endpoint(named) if on_endpoint else tool_model(""),
+        skill=None if on_endpoint else spec.model.decide,
+        tool_model=tool_model,
+    )
 
 
-def _header(
-    project: Project,
-    policies: Mapping[str, Policy],
-    tools: Mapping[str, AgentTool],
-    model: Model,
-    skill: str | None,
-) -> dict[str, Any]:
+def run_header(project: Project, parts: Parts) -> dict[str, Any]:
     """What the journal of every run notes of what it ran with."""
     from seamline import __version__
 
     return {
         "project": project.spec.name or project.root.name,
         "seamline_version": __version__,
-        "policies": {
-            slot: {"ref": policy.ref, "digest": policy.digest} for slot, policy in policies.items()
-        },
-        "tools": {name: tool.identity() for name, tool in tools.items()},
-        "model": dict(model.identity(skill)),
+        **parts.header(),
     }
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from seamline.agents.build import agent_spec, bind_policies, bind_tools, check_bindings
+from seamline.agents.assembly import bind_policies, bind_tools
+from seamline.agents.build import agent_spec, check_bindings
 from seamline.agents.nodes import ALLOW, FINISH, FLAG, REFUSE
 from seamline.agents.spec import AgentSpec
 from seamline.errors import SeamlineError
@@ -156,12 +157,12 @@ def _agent(project: Project, name: str) -> tuple[list[Finding], set[str]]:
         return [_error(where, error)], set()
     found = _models(project, spec, where)
     try:
-        policies = bind_policies(project, spec)
+        policies = bind_policies(project, spec.name, spec.policies)
     except SeamlineError as error:
         return [*found, _error(where, error)], set(spec.tools)
     found += [one for slot, policy in policies.items() for one in _policy(slot, policy)]
     try:
-        tools = bind_tools(project, spec)
+        tools = bind_tools(project, spec, lambda _: project.local_model)
         check_bindings(spec, policies, tools)
     except SeamlineError as error:
         return [*found, _error(where, error)], set(spec.tools)

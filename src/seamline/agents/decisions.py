@@ -137,7 +137,6 @@ class Decider:
         ]
         asked = {
             "identity": dict(self.model.identity(self.skill)),
-            "skill": self.skill,
             "policy": prompt.model_dump(),
             "prompts": [
                 {"digest": one.digest, "variables": one.variables, "examples": list(one.examples)}

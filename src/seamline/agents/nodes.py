@@ -14,8 +14,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import interrupt
 
+from seamline.agents.assembly import Parts
 from seamline.agents.bindings import MISSING, Reference, dig, resolve_binding, stale_after_answer
-from seamline.agents.decisions import Case, Decider, Decision
+from seamline.agents.decisions import Case, Decision
 from seamline.agents.facts import fact_lines
 from seamline.agents.outcome import (
     broken_off,
@@ -28,7 +29,6 @@ from seamline.agents.review import review_output
 from seamline.agents.runs import Run
 from seamline.agents.spec import AgentSpec, InputLimits
 from seamline.agents.state import RunState, ToolState
-from seamline.agents.tooling import AgentTool
 from seamline.errors import (
     BudgetExceededError,
     InputError,
@@ -74,14 +74,16 @@ class Nodes:
         self,
         *,
         spec: AgentSpec,
-        decider: Decider,
-        tools: Mapping[str, AgentTool],
+        parts: Parts,
         runs: RunDirectory,
     ) -> None:
         self.spec = spec
-        self.decider = decider
-        self.tools = tools
+        self._parts = parts
         self._runs = runs
+
+    def parts(self, run: Run, path: str) -> Parts:
+        """The decider and the tools that the task at a path is done with."""
+        return self._parts if run.parts_at is None else run.parts_at(path)
 
     # -- how a node runs
 
@@ -153,7 +155,7 @@ class Nodes:
         """What one policy says of the facts; a `say` may also name what they are `about`."""
         said = {**(about or {}), **facts}
         case = Case(variables={"facts": fact_lines(facts), **variables}, facts=said)
-        [decision] = await self.decider.decide(run, slot, path, [case])
+        [decision] = await self.parts(run, path).decider.decide(run, slot, path, [case])
         return decision
 
     # -- before the loop
@@ -193,10 +195,11 @@ class Nodes:
         return fresh
 
     async def _guard_input(self, run: Run, state: RunState) -> Update:
-        if not self.decider.has("guard_input"):
+        decider = self.parts(run, "guard_input").decider
+        if not decider.has("guard_input"):
             return {}
         text = run.contents.get(state["document"])
-        checks = self.decider.checks("guard_input", text)
+        checks = decider.checks("guard_input", text)
         decision = await self._decide(run, "guard_input", "guard_input", checks)
         return {"checks": checks, **_guarded(decision, state)}
 
@@ -221,23 +224,25 @@ class Nodes:
 
     async def _act(self, run: Run, state: RunState) -> Update:
         name = state["tool"]
-        if name is None or name not in self.tools:
+        if name is None or name not in self.spec.tools:
             raise ToolError(
                 f"the choose policy named the tool {name!r}, which {self.spec.name} does not "
-                f"bind; it binds: {', '.join(self.tools)}"
+                f"bind; it binds: {', '.join(self.spec.tools)}"
             )
         run.meter.take_step()
         before = state["tools"][name]
         number = before["runs"] + 1
+        path = f"tool:{name}/{number}"
+        tool = self.parts(run, path).tools[name]
         update: Update = {"steps": run.meter.steps}
         try:
-            values = self.bind(run, state, name)
+            values = self.bind(run, state, name, path)
             call = digest_of({"tool": name, "input": values})
             if call == state["last_call"]:
                 again = f"the plan asked for {name} with the same input twice in a row"
                 return {**update, "halt": again, "detail": {"halt": again}}
             update["last_call"] = call
-            output = await self.tools[name].call(run, f"tool:{name}/{number}", values)
+            output = await tool.call(run, path, values)
         except ToolCallError as error:
             update.setdefault("last_call", digest_of({"tool": name, "input": str(error)}))
             failed: ToolState = {**before, "status": "failed", "runs": number}
@@ -250,7 +255,7 @@ class Nodes:
                 "last_error": str(error),
                 "detail": {"tool": name, "failed": str(error)},
             }
-        facts = self.tools[name].output_facts(output)
+        facts = tool.output_facts(output)
         done: ToolState = {
             "status": "done",
             "runs": number,
@@ -263,12 +268,13 @@ class Nodes:
             "detail": {"tool": name, **facts},
         }
 
-    def bind(self, run: Run, state: RunState, name: str) -> dict[str, Any]:
-        """The input of a tool from its bindings in agent.yaml.
+    def bind(self, run: Run, state: RunState, name: str, path: str) -> dict[str, Any]:
+        """The input of a tool for its call at `path`, from its bindings in agent.yaml.
 
         Raises:
             ToolCallError: A required value comes from a tool that has not run.
         """
+        parts = self.parts(run, path)
 
         def lookup(reference: Reference) -> Any:
             if reference.kind == "input":
@@ -276,13 +282,13 @@ class Nodes:
             if reference.kind == "answer":
                 return MISSING if state["given"] is None else state["given"]
             if reference.kind == "policy":
-                return self.decider.value(reference.source, reference.path[0])
+                return parts.decider.value(reference.source, reference.path[0])
             source = state["tools"][reference.source]
             if source["status"] != "done" or source["output"] is None:
                 return MISSING
             return dig(run.contents.get(source["output"]), reference.path, reference)
 
-        fields = self.tools[name].input_fields()
+        fields = parts.tools[name].input_fields()
         bound = {
             field: resolve_binding(value, lookup)
             for field, value in self.spec.tools[name].input.items()
@@ -315,9 +321,11 @@ class Nodes:
             return {"outcome": None}
         output = run.contents.get(state["tools"][name]["output"] or "")
         number = state["reviews"] + 1
-        asking = state["questions"] < self.spec.questions and self.decider.has("clarify")
+        path = f"review/{number}"
+        parts = self.parts(run, path)
+        asking = state["questions"] < self.spec.questions and parts.decider.has("clarify")
         reviewed = await review_output(
-            run, self.decider, self.tools[name], output, path=f"review/{number}", asking=asking
+            run, parts.decider, parts.tools[name], output, path=path, asking=asking
         )
         reasons = [*state["reasons"], *reviewed.reasons]
         return {
@@ -343,21 +351,20 @@ class Nodes:
     async def _ask(self, run: Run, state: RunState) -> Update:
         """Waits for a person: the answer given ahead, or a LangGraph interrupt."""
         question = state["question"]
-        answer = state.get("person_answer")
-        if answer is None:
-            try:
-                answer = interrupt({"question": question, "run_id": run.run_id})
-            except GraphBubbleUp:
-                run.finish(compose_result(self.spec, run, state, status="needs_answer"))
-                self._runs.close(run)
-                raise
-        said = str(answer)
         path = f"ask/{state['questions']}"
 
         async def live() -> str:
-            return said
+            said = state.get("person_answer")
+            if said is None:
+                said = interrupt({"question": question, "run_id": run.run_id})
+            return str(said)
 
-        given = str(await run.effects.perform(path, "answer", {"question": question}, live))
+        try:
+            given = str(await run.effects.perform(path, "answer", {"question": question}, live))
+        except GraphBubbleUp:
+            run.finish(compose_result(self.spec, run, state, status="needs_answer"))
+            self._runs.close(run)
+            raise
         run.meter.tick(await run.effects.now(path), waited=True)
         inputs = {name: binding.input for name, binding in self.spec.tools.items()}
         stale = stale_after_answer(inputs)
@@ -395,9 +402,10 @@ class Nodes:
         return facts
 
     async def _guard_output(self, run: Run, state: RunState) -> Update:
-        if not self.decider.has("guard_output"):
+        decider = self.parts(run, "guard_output").decider
+        if not decider.has("guard_output"):
             return {}
-        checks = self.decider.checks("guard_output", state["message"])
+        checks = decider.checks("guard_output", state["message"])
         facts = {**self.outcome_facts(state), **checks}
         decision = await self._decide(run, "guard_output", "guard_output", facts)
         return _guarded(decision, state)

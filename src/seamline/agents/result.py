@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from seamline.errors import TraceError
+
+if TYPE_CHECKING:
+    from seamline.agents.recorded import RecordedRun
 
 __all__ = ["AgentResult", "RunUsage", "Status"]
 
@@ -49,3 +55,23 @@ class AgentResult(BaseModel):
     usage: RunUsage = RunUsage()
     error: str | None = None
     error_type: str | None = None
+    _source: Callable[[], RecordedRun] | None = PrivateAttr(default=None)
+
+    def record_source(self, source: Callable[[], RecordedRun]) -> None:
+        """Say where the trace of the run is found; the agent does."""
+        self._source = source
+
+    @property
+    def trace(self) -> RecordedRun:
+        """The recorded run: its effects, to be replayed, forked, compared.
+
+        Raises:
+            TraceError: This result was not given by a run of this process; look the run up with
+                `project.trace(run_id)`.
+        """
+        if self._source is None:
+            raise TraceError(
+                f"this result does not know where run {self.run_id} was recorded; "
+                f"look it up with project.trace({self.run_id!r})"
+            )
+        return self._source()

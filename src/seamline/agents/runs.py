@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seamline.agents.budgets import BudgetedEffects, Meter
 from seamline.agents.events import AgentEvent, Listener
@@ -12,6 +12,9 @@ from seamline.agents.result import AgentResult
 from seamline.traces.hooks import RunHooks
 from seamline.traces.journal import Journal, Outcome, RunMeta
 from seamline.traces.values import digest_of
+
+if TYPE_CHECKING:
+    from seamline.agents.assembly import Parts
 
 __all__ = ["Contents", "Run"]
 
@@ -35,7 +38,11 @@ class Contents:
 
 @dataclass(eq=False)
 class Run:
-    """One run that is going on: its effects, its contents, and who listens."""
+    """One run that is going on: its effects, its contents, and who listens.
+
+    `parts_at` gives what a task is done with where that is not the agent's own: in a replay
+    what the run was recorded with, in a fork that before the fork and the changed behind it.
+    """
 
     journal: Journal
     effects: BudgetedEffects
@@ -43,6 +50,7 @@ class Run:
     hooks: RunHooks
     clock: Callable[[], float]
     listener: Listener | None = None
+    parts_at: Callable[[str], Parts] | None = None
     contents: Contents = field(default_factory=Contents)
     begun: bool = False
     result: AgentResult | None = None

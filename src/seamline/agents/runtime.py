@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
@@ -15,12 +15,15 @@ from seamline.agents.runs import Run
 from seamline.agents.spec import AgentSpec, Budget
 from seamline.agents.state import RunState
 from seamline.errors import InputError
-from seamline.traces.effects import RecordEffects
+from seamline.traces.effects import Effects, RecordEffects
 from seamline.traces.hooks import RunHooks, combine_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import Journal, RunMeta
 from seamline.traces.store import TraceStore
 from seamline.traces.values import digest_of, expand
+
+if TYPE_CHECKING:
+    from seamline.agents.assembly import Parts
 
 __all__ = ["Runtime"]
 
@@ -45,8 +48,8 @@ class Runtime:
     ) -> None:
         self.spec = spec
         self.store = store
-        self._hooks = tuple(hooks)
-        self._combined = combine_hooks(self._hooks)
+        self.hooks = tuple(hooks)
+        self._combined = combine_hooks(self.hooks)
         self._meta = dict(meta)
         self._runs: dict[str, Run] = {}
         # Tells the runs of this agent from those of one whose graph holds this one.
@@ -79,9 +82,10 @@ class Runtime:
             input=given,
             input_digest=digest_of(given),
             conversation=conversation,
+            budget=(budget or self.spec.budget).model_dump(mode="json"),
             **self._meta,
         )
-        return self._take_up(self.store.start_run(meta), budget=budget, listener=listener)
+        return self._record(self.store.start_run(meta), budget=budget, listener=listener)
 
     def reopen(
         self, run_id: str, *, budget: Budget | None = None, listener: Listener | None = None
@@ -98,7 +102,7 @@ class Runtime:
                 f"run {run_id} is one of agent {agent!r}, not {self.spec.name!r}; "
                 f"resume it with project.agent({agent!r})"
             )
-        return self._take_up(self.store.resume_run(run_id), budget=budget, listener=listener)
+        return self._record(self.store.resume_run(run_id), budget=budget, listener=listener)
 
     def changed_since(self, meta: RunMeta) -> list[str]:
         """What is no longer as it was when a run with this header started."""
@@ -143,17 +147,29 @@ class Runtime:
         """Forget a run whose journal is sealed."""
         self._runs.pop(run.run_id, None)
 
-    def _take_up(
-        self, journal: Journal, *, budget: Budget | None, listener: Listener | None
+    def _record(self, journal: Journal, *, budget: Budget | None, listener: Listener | None) -> Run:
+        effects = RecordEffects(journal, hooks=self.hooks)
+        return self.take_up(journal, effects, budget=budget or self.spec.budget, listener=listener)
+
+    def take_up(
+        self,
+        journal: Journal,
+        effects: Effects,
+        *,
+        budget: Budget,
+        listener: Listener | None = None,
+        parts_at: Callable[[str], Parts] | None = None,
     ) -> Run:
-        meter = Meter(budget or self.spec.budget)
+        """A run on effects of any kind: live ones, those of a replay, those of a fork."""
+        meter = Meter(budget)
         run = Run(
             journal=journal,
-            effects=BudgetedEffects(RecordEffects(journal, hooks=self._hooks), meter),
+            effects=BudgetedEffects(effects, meter),
             meter=meter,
             hooks=self._combined,
             clock=time.time,
             listener=listener,
+            parts_at=parts_at,
         )
         self._runs[run.run_id] = run
         self._combined.on_run_start(run.meta)

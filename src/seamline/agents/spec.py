@@ -18,6 +18,7 @@ __all__ = [
     "Budget",
     "InputLimits",
     "ModelBinding",
+    "Slot",
     "ToolBinding",
     "load_agent_spec",
 ]

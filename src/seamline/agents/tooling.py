@@ -43,9 +43,17 @@ class AgentTool:
         """The skill it asks, if any."""
         return self._tool.spec.skill
 
+    @property
+    def side_effects(self) -> bool:
+        """Whether a call changes something outside the run."""
+        return self._tool.spec.side_effects
+
     def identity(self) -> dict[str, Any]:
-        """Which version of the tool this is, for the header of a journal."""
-        return {"version": self._tool.spec.version, "digest": self._tool.digest}
+        """Which version of the tool this is and who answers its skill, for a journal's header."""
+        found: dict[str, Any] = {"version": self._tool.spec.version, "digest": self._tool.digest}
+        if self.skill is not None:
+            found["model"] = dict(self._model().identity(self.skill))
+        return found
 
     def input_fields(self) -> dict[str, bool]:
         """The fields of its input, and whether each is required."""

@@ -151,4 +151,5 @@ def _tell(runner: Agent, result: AgentResult, *, json: bool) -> None:
         return
     from seamline.cli.results import show_result
 
-    show_result(result, runner.input_of(result.run_id))
+    given = runner.trace(result.run_id).meta.input
+    show_result(result, str(given["text"] or ""))

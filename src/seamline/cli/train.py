@@ -55,8 +55,10 @@ def train(
     except KeyError as error:
         known = ", ".join(opened.bases) or "none"
         raise ConfigError(f"{skill} needs base {recipe.base!r}; declared are: {known}") from error
-    report = _train(recipe, folder, data, rows, base_path(base), work or folder / "work")
-    packaged = package(folder, work or folder / "work", base)
+    start = opened.skills.get(recipe.continues).path if recipe.continues else None
+    into = work or folder / "work"
+    report = _train(recipe, folder, data, rows, base_path(base), into, start)
+    packaged = package(folder, into, base)
     report |= {"skill": packaged.ref, "adapter": packaged.spec.adapter.digest}
     if json:
         common.emit_json(report)
@@ -68,7 +70,13 @@ def train(
 
 
 def _train(
-    recipe: Recipe, folder: Path, data: Path, limit: int | None, base: Path, work: Path
+    recipe: Recipe,
+    folder: Path,
+    data: Path,
+    limit: int | None,
+    base: Path,
+    work: Path,
+    start: Path | None,
 ) -> dict[str, Any]:
     import itertools
     import random
@@ -82,4 +90,4 @@ def _train(
     found = [row for row in built if row.get("split") != "valid"]
     random.Random(settings.seed).shuffle(found)
     examples = examples_from(itertools.islice(found, limit), recipe.contract)
-    return train(recipe, examples, base=base, out=work)
+    return train(recipe, examples, base=base, out=work, start_from=start)

@@ -24,6 +24,7 @@ from seamline.models.encoding import Encoder, Row, collate, pack
 from seamline.models.protocol import (
     DecideRequest,
     DecideResponse,
+    TokenChoice,
     Usage,
     WriteRequest,
     WriteResponse,
@@ -254,9 +255,10 @@ class LocalModel:
         responses: dict[int, DecideResponse] = {}
         for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
             packed = [rows[i] for i in group]
-            margins = self._margins(packed, answers, contract.read)
+            logits = self._logits(packed, answers)
             shape = {"batch_rows": len(group), "batch_length": max(map(len, packed))}
-            scores = _scores(margins, contract, calibration, packed)
+            scores = _scores(logits, contract, calibration, packed)
+            chosen = iter(_chosen(logits, answers))
             for index, row, own in zip(group, packed, scores, strict=True):
                 responses[index] = DecideResponse(
                     scores=own,
@@ -264,11 +266,12 @@ class LocalModel:
                     usage=Usage(input_tokens=len(row)),
                     lineage=lineage | shape,
                     token_ids=row.ids,
+                    answers=tuple(next(chosen) for _ in row.branches),
                 )
         return [responses[i] for i in range(len(requests))]
 
-    def _margins(self, rows: Sequence[Row], answers: torch.Tensor, read: str) -> torch.Tensor:
-        """Logits at every read: (reads, labels), or the yes-no margin: (reads,)."""
+    def _logits(self, rows: Sequence[Row], answers: torch.Tensor) -> torch.Tensor:
+        """The logits of the answer tokens at every read: (reads, answers), float32."""
         import torch
 
         causal = self._model.get_base_model() if self._resident else self._model
@@ -285,7 +288,7 @@ class LocalModel:
             reads = batch.reads.to(device)
             weight = causal.lm_head.weight[answers.to(device)].float()
             logits: torch.Tensor = hidden[reads[:, 0], reads[:, 1]].float() @ weight.T
-        return (logits if read == "labels" else logits[:, 0] - logits[:, 1]).cpu()
+        return logits.cpu()
 
     def _write(self, request: WriteRequest, reference: str | None) -> WriteResponse:
         import torch
@@ -314,6 +317,7 @@ class LocalModel:
             usage=Usage(input_tokens=len(ids), output_tokens=len(out)),
             lineage=self._lineage(skill),
             token_ids=tuple(ids),
+            output_ids=tuple(out.tolist()),
         )
 
     def _bare_unless(self, skill: Skill | None) -> Any:
@@ -361,14 +365,30 @@ def _ref(base: BaseSpec) -> BaseRef:
 
 
 def _scores(
-    margins: torch.Tensor, contract: SkillContract, calibration: Calibration, rows: Sequence[Row]
+    logits: torch.Tensor, contract: SkillContract, calibration: Calibration, rows: Sequence[Row]
 ) -> list[tuple[float, ...]]:
-    """The margins of one batch as calibrated probabilities, row by row."""
+    """The logits of one batch as calibrated probabilities, row by row."""
+    margins = logits if contract.read == "labels" else logits[:, 0] - logits[:, 1]
     scaled = (margins + calibration.bias) / calibration.temperature
     if contract.read == "labels":
         return [_rounded(row) for row in scaled.softmax(dim=-1).tolist()]
     flat = iter(scaled.sigmoid().tolist())
     return [_rounded([next(flat) for _ in row.branches]) for row in rows]
+
+
+def _chosen(logits: torch.Tensor, answers: torch.Tensor) -> list[TokenChoice]:
+    """The preferred answer token of every read and the one behind it."""
+    best = logits.log_softmax(dim=-1).topk(2, dim=-1)
+    tokens, logprobs = answers[best.indices].tolist(), best.values.tolist()
+    return [
+        TokenChoice(
+            token=first,
+            logprob=round(of_first, 6),
+            runner_up=second,
+            runner_up_logprob=round(of_second, 6),
+        )
+        for (first, second), (of_first, of_second) in zip(tokens, logprobs, strict=True)
+    ]
 
 
 def _rounded(scores: Sequence[float]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ __all__ = [
     "DecideResponse",
     "Model",
     "PromptRef",
+    "TokenChoice",
     "Usage",
     "WriteRequest",
     "WriteResponse",
@@ -71,11 +72,24 @@ class Usage(_Frozen):
     output_tokens: int = 0
 
 
+class TokenChoice(_Frozen):
+    """A token that was preferred among the allowed ones, and the one that came second.
+
+    Log-probabilities are natural, over the allowed tokens alone, before any calibration.
+    """
+
+    token: int
+    logprob: float
+    runner_up: int
+    runner_up_logprob: float
+
+
 class DecideResponse(_Frozen):
     """One probability in 0..1 per choice, in the order of the request.
 
     `lineage` pins what answered: base and adapter digests, tokenizer and template digests,
-    library versions, dtype, device, threads. `token_ids` are the input ids as fed.
+    library versions, dtype, device, threads. `token_ids` are the input ids as fed, `answers`
+    the answer token of each question (of a label set: one), where a local model answered.
     """
 
     scores: tuple[float, ...]
@@ -83,6 +97,7 @@ class DecideResponse(_Frozen):
     usage: Usage = Usage()
     lineage: Mapping[str, Any] = Field(default_factory=dict)
     token_ids: tuple[int, ...] = ()
+    answers: tuple[TokenChoice, ...] = ()
 
 
 class WriteRequest(_Frozen):
@@ -97,12 +112,13 @@ class WriteRequest(_Frozen):
 
 
 class WriteResponse(_Frozen):
-    """The text, with the same lineage as a decision."""
+    """The text, with the same lineage as a decision; `output_ids` are the tokens written."""
 
     text: str
     usage: Usage = Usage()
     lineage: Mapping[str, Any] = Field(default_factory=dict)
     token_ids: tuple[int, ...] = ()
+    output_ids: tuple[int, ...] = ()
 
 
 class Model(Protocol):

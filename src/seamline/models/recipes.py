@@ -46,7 +46,10 @@ class Training(_Frozen):
 
 
 class Recipe(_Frozen):
-    """Everything that decides what an adapter becomes."""
+    """Everything that decides what an adapter becomes.
+
+    `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`.
+    """
 
     skill: str
     version: str
@@ -60,6 +63,7 @@ class Recipe(_Frozen):
     confidence: Confidence = Confidence()
     evaluated_with: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    continues: str | None = None
     kind: Literal["lora"] = "lora"
 
     @classmethod

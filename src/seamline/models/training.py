@@ -3,7 +3,8 @@
 The rows come from the skill's own `data.py`, the prompt from its contract, the loop from
 transformers' `Trainer` (checkpoints, resume, seed), the adapter from PEFT. What is ours is
 the loss: it is read at the last token of every branch, on the logits of the answer tokens
-alone, so neither a vocabulary-sized softmax nor a decoded token is ever computed.
+alone, so neither a vocabulary-sized softmax nor a decoded token is ever computed. And LoRA
+layers train on merged weights (`merged_lora`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
 from seamline.models.encoding import Batch, Encoder, Row, collate, pack
+from seamline.models.merged_lora import train_merged
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.recipes import Recipe, Training
 
@@ -210,6 +212,7 @@ def train(
     words = contract.labels.values() if contract.read == "labels" else contract.answers
     dataset = _Batches(rows, examples, settings, tokenizer.pad_token_id or 0)
     peft_model = _adapter(model, settings, start_from)
+    train_merged(peft_model)
     checkpoints = out / "checkpoints"
     trainer = _SkillTrainer(
         answer_ids=[encoder.token(word) for word in words],
@@ -262,7 +265,6 @@ def _arguments(settings: Training, batches: int, checkpoints: Path) -> TrainingA
         lr_scheduler_type="cosine",
         warmup_steps=max(1, int(settings.warmup * batches * settings.epochs)),
         per_device_train_batch_size=1,
-        bf16=True,
         use_cpu=not torch.cuda.is_available(),
         max_grad_norm=1.0,
         weight_decay=0.0,

@@ -85,7 +85,6 @@ class CallContext:
             return {"responses": [answer.model_dump(mode="json") for answer in answers]}
 
         asked = {
-            "skill": skill,
             "identity": dict(model.identity(skill)),
             "requests": [request.model_dump(mode="json") for request in requests],
         }
@@ -138,6 +137,9 @@ async def run_tool(
         "version": tool.spec.version,
         "input": checked.model_dump(mode="json"),
     }
+    if model is not None and tool.spec.skill is not None:
+        # With another adapter the same input is another question.
+        asked["model"] = dict(model.identity(tool.spec.skill))
     kind: Literal["tool", "retrieval"] = "retrieval" if tool.spec.kind == "retrieval" else "tool"
     return tool.parse_output(await doing.perform(where, kind, asked, live))
 

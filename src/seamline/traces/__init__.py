@@ -1,9 +1,10 @@
 """Traces: every effect of a run, journaled, replayable without a model."""
 
-from seamline.traces.effects import Effects, RecordEffects, ReplayEffects, annotate
+from seamline.traces.effects import Effects, RecordEffects, annotate
 from seamline.traces.hooks import BaseHooks, NodeInfo, RunHooks, combine_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import EffectKey, EffectKind, Entry, Journal, Outcome, RunMeta
+from seamline.traces.replay import ReplayEffects
 from seamline.traces.spans import SpanHooks
 from seamline.traces.store import RunSummary, SqliteTraceStore, TraceStore
 from seamline.traces.trace import Trace, TraceNode

@@ -1,8 +1,8 @@
 """The one seam between a run and everything that could come out differently.
 
 Nodes and tools reach models, clocks, randomness, networks and people through `Effects` only.
-`RecordEffects` does things and journals them; `ReplayEffects` answers from a journal and never
-does anything. Keys are logical task paths, so parallel branches may finish in any order.
+`RecordEffects` does things and journals them. Keys are logical task paths, so parallel branches
+may finish in any order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from dataclasses import asdict
 from typing import Protocol
 
 import seamline.errors as errors
@@ -22,7 +23,6 @@ from seamline.errors import DivergenceError, SeamlineError, TraceError
 from seamline.traces.hooks import RunHooks, combine_hooks
 from seamline.traces.ids import uuid7
 from seamline.traces.journal import EffectKey, EffectKind, Entry, Journal, RecordedError
-from seamline.traces.trace import Trace
 from seamline.traces.values import (
     Json,
     Plain,
@@ -33,7 +33,17 @@ from seamline.traces.values import (
     externalise,
 )
 
-__all__ = ["Effects", "RecordEffects", "ReplayEffects", "annotate"]
+__all__ = [
+    "EffectHelpers",
+    "Effects",
+    "Live",
+    "Occurrences",
+    "RecordEffects",
+    "annotate",
+    "error_of",
+    "same_request",
+    "serve_entry",
+]
 
 Live = Callable[[], Awaitable[Json]]
 
@@ -84,7 +94,7 @@ class Effects(Protocol):
         ...
 
 
-class _Helpers(ABC):
+class EffectHelpers(ABC):
     """The small effects, in terms of `perform`."""
 
     @abstractmethod
@@ -116,7 +126,7 @@ class _Helpers(ABC):
         return float(await self.perform(path, "random", {}, live))
 
 
-class _Occurrences:
+class Occurrences:
     """Counts the effects of a kind at a path."""
 
     def __init__(self) -> None:
@@ -124,12 +134,13 @@ class _Occurrences:
         self._lock = threading.Lock()
 
     def key(self, path: str, kind: EffectKind) -> EffectKey:
+        """The key of the next effect of a kind at a path."""
         with self._lock:
             self._seen[path, kind] += 1
             return EffectKey(path, self._seen[path, kind], kind)
 
 
-class RecordEffects(_Helpers):
+class RecordEffects(EffectHelpers):
     """Effects that happen, and are journaled.
 
     A `SeamlineError` is an outcome and is journaled as one. Anything else that `live` raises
@@ -144,18 +155,19 @@ class RecordEffects(_Helpers):
         self.journal = journal
         self._hooks = combine_hooks(hooks)
         self._past = {entry.key: entry for entry in journal.past}
-        self._occurrences = _Occurrences()
+        self.occurrences = Occurrences()
 
     async def perform(self, path: str, kind: EffectKind, request: Json, live: Live) -> Json:
         """The result of `live`, journaled; see `Effects.perform`."""
-        key = self._occurrences.key(path, kind)
+        key = self.occurrences.key(path, kind)
         asked = Plain.of(request)
         done = self._past.get(key)
         if done is not None:
-            return _serve(done, asked, self.journal.read_blob)
-        return await self._perform_live(key, asked, live)
+            return serve_entry(done, asked, self.journal.read_blob)
+        return await self.perform_live(key, asked, live)
 
-    async def _perform_live(self, key: EffectKey, asked: Plain, live: Live) -> Json:
+    async def perform_live(self, key: EffectKey, asked: Plain, live: Live) -> Json:
+        """The result of `live`, journaled under a key that the caller has counted."""
         meta, hooks = self.journal.meta, self._hooks
         fields: dict[str, Json] = {}
         token = _annotations.set(fields)
@@ -186,7 +198,7 @@ class RecordEffects(_Helpers):
             raise
         except SeamlineError as error:
             failed = error
-            entry = journaled(None, _as_data(error))
+            entry = journaled(None, error_as_data(error))
             raise
         except BaseException as error:
             failed = error
@@ -203,79 +215,41 @@ class RecordEffects(_Helpers):
         await asyncio.to_thread(self.journal.flush)
 
 
-class ReplayEffects(_Helpers):
-    """Effects served from a trace's journal; `live` is never called, whatever happens."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._entries = {entry.key: entry for entry in trace.entries}
-        self._read_blob = trace.read_blob
-        self._occurrences = _Occurrences()
-        self._served: set[EffectKey] = set()
-
-    async def perform(self, path: str, kind: EffectKind, request: Json, live: Live) -> Json:
-        """The recorded result or error of the same effect.
-
-        Raises:
-            SeamlineError: the error that was recorded.
-            DivergenceError: the journal has no such effect, or was asked something else.
-        """
-        del live
-        key = self._occurrences.key(path, kind)
-        entry = self._entries.get(key)
-        if entry is None:
-            raise DivergenceError(
-                f"the replay asked for effect {key}, which the journal does not hold; "
-                + self._nearest(key)
-            )
-        self._served.add(key)
-        return _serve(entry, Plain.of(request), self._read_blob)
-
-    def _nearest(self, key: EffectKey) -> str:
-        unserved = self.unserved()
-        if not unserved:
-            return "everything in it was served already"
-        same_path = [other for other in unserved if other.path == key.path]
-        return "the next effect in it is " + str((same_path or unserved)[0])
-
-    def unserved(self) -> list[EffectKey]:
-        """What the journal holds and nobody asked for, in its order.
-
-        Effects inside a served effect (a tool's model calls) are part of it and not listed.
-        """
-        served = {key.path for key in self._served}
-        return [
-            key
-            for key in self._entries
-            if key not in self._served and not any(path in served for path in _parents(key.path))
-        ]
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _serve(entry: Entry, asked: Plain, read_blob: Callable[[str], bytes]) -> Json:
+def same_request(entry: Entry, asked: Plain) -> bool:
+    """Whether an effect is asked what its entry was asked."""
     # Compared as text: to Python 1, 1.0 and True are equal, to the journal they are not.
-    if canonical_json(externalise(asked, {})) != canonical_json(entry.request):
+    return canonical_json(externalise(asked, {})) == canonical_json(entry.request)
+
+
+def serve_entry(entry: Entry, asked: Plain, read_blob: Callable[[str], bytes]) -> Json:
+    """The recorded result of an effect.
+
+    Raises:
+        SeamlineError: the error that was recorded.
+        DivergenceError: it was asked something else, field by field.
+    """
+    if not same_request(entry, asked):
         differences = diff_fields(expand(entry.request, read_blob), asked.value)
         raise DivergenceError(
             f"effect {entry.key}, record {entry.seq}, was asked with another request:\n"
-            + describe_diff(differences)
+            + describe_diff(differences),
+            effect=entry.key.text,
+            record=entry.seq,
+            fields=[asdict(one) for one in differences],
         )
     if entry.error is not None:
-        raise _as_error(entry)
+        raise error_of(entry)
     return expand(entry.result, read_blob)
 
 
-def _as_data(error: SeamlineError) -> RecordedError:
+def error_as_data(error: SeamlineError) -> RecordedError:
     for cls in type(error).__mro__:
         if _ERROR_CLASSES.get(cls.__name__) is cls:
             return RecordedError(cls.__name__, str(error))
     return RecordedError("SeamlineError", str(error))
 
 
-def _as_error(entry: Entry) -> SeamlineError:
+def error_of(entry: Entry) -> SeamlineError:
     """The recorded error, by a closed map: a name in a journal never picks a class to load."""
     assert entry.error is not None
     cls = _ERROR_CLASSES.get(entry.error.type)

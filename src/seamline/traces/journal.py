@@ -53,7 +53,11 @@ class RunMeta(_Frozen):
 
     `policies` maps slot to reference and digest, `tools` name to version or digest, `model`
     is the identity of the orchestrating model. `input` is what was handed in: a replay starts
-    from it, so it is kept here and nowhere else. `parent` and `forked_at` are set on forks.
+    from it, so it is kept here and nowhere else. `budget` is what the run might use.
+
+    On forks, `parent` and `forked_at` say what was forked and at which effect (`input` for the
+    start), `changes` what was changed there, and `history` what the run's forebears ran with
+    (`policies`, `tools`, `model`), oldest first: effects before the fork were asked by them.
     """
 
     run_id: str = Field(min_length=1)
@@ -68,8 +72,11 @@ class RunMeta(_Frozen):
     input: Json = None
     input_digest: str = ""
     conversation: str | None = None
+    budget: dict[str, Json] = Field(default_factory=dict)
     parent: str | None = None
     forked_at: str | None = None
+    changes: dict[str, Json] = Field(default_factory=dict)
+    history: list[dict[str, Json]] = Field(default_factory=list)
 
 
 class Outcome(_Frozen):

@@ -1,0 +1,132 @@
+"""A recorded run with its project: what can be done with it again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from seamline.agents.bridge import wait_for
+from seamline.traces.trace import Trace
+
+if TYPE_CHECKING:
+    from seamline.agents.forking import Fork
+    from seamline.agents.replaying import Replay
+    from seamline.agents.verifying import Progress, Verification
+    from seamline.models.protocol import Model
+    from seamline.project import Project
+
+__all__ = ["RecordedRun"]
+
+
+@dataclass(frozen=True)
+class RecordedRun(Trace):
+    """One recorded run: read it, replay it, verify it, fork it.
+
+    Example:
+        >>> run = project.trace("last")
+        >>> run.replay().identical
+        True
+        >>> run.fork(policy="icd10_coder/plan@1.1.0").result.status
+        'done'
+    """
+
+    project: Project
+
+    @classmethod
+    def of(cls, trace: Trace, project: Project) -> Self:
+        """A trace, bound to the project that can execute it."""
+        fields = {f.name: getattr(trace, f.name) for f in dataclasses.fields(Trace)}
+        return cls(**fields, project=project)
+
+    async def areplay(self) -> Replay:
+        """The run executed again from its start, every effect served from its journal.
+
+        No model is loaded, no tool run, no network reached.
+
+        Raises:
+            DivergenceError: The graph asked for something the journal does not hold as asked.
+            ConfigError: The project lacks the agent, or a policy version that was recorded.
+        """
+        from seamline.agents.replaying import replay
+
+        return await replay(self.project, self)
+
+    def replay(self) -> Replay:
+        """`areplay` for sync callers."""
+        return wait_for(self.areplay())
+
+    async def averify(
+        self, *, force: bool = False, on_progress: Progress | None = None
+    ) -> Verification:
+        """The model effects of the run computed again, compared token by token.
+
+        Args:
+            force: Compare even where base, libraries, dtype or device differ.
+            on_progress: Told how many effects of how many are done.
+
+        Raises:
+            ModelError: The base is not on this machine.
+        """
+        from seamline.agents.verifying import verify
+
+        return await verify(self.project, self, force=force, on_progress=on_progress)
+
+    def verify(self, *, force: bool = False, on_progress: Progress | None = None) -> Verification:
+        """`averify` for sync callers."""
+        return wait_for(self.averify(force=force, on_progress=on_progress))
+
+    async def afork(
+        self,
+        *,
+        at: str | None = None,
+        policy: str | None = None,
+        adapter: str | None = None,
+        base: str | None = None,
+        endpoint: str | None = None,
+        model: Model | None = None,
+        tool_result: Any = None,
+        input: str | None = None,  # noqa: A002
+        answer: str | None = None,
+        allow_side_effects: bool = False,
+    ) -> Fork:
+        """The run again up to a step, live with a change from there on; recorded as a new run.
+
+        Args:
+            at: The step: a record's number, a task (`plan/2`), an effect's key (`plan/2#1`).
+                Without it, the first effect that the change concerns.
+            policy: Another version: `icd10_coder/plan@1.1.0`.
+            adapter: Another version of a skill, `decide@0.1.0`; or `decide@off`, or `off` for
+                the skill of the step: the bare base.
+            base: Another base, by its name in `models/bases`.
+            endpoint: An endpoint that answers the policies instead.
+            model: A model that answers policies and skills instead.
+            tool_result: The output of the tool call at `at`, as plain data.
+            input: Another text for the whole run.
+            answer: Given to the question that the run may ask.
+            allow_side_effects: Let tools with side effects run.
+
+        Raises:
+            InputError: There is no such step, or the change concerns none.
+            ConfigError: There is no such policy, skill, base or endpoint.
+            DivergenceError: What comes before the step does not come out as it did.
+        """
+        from seamline.agents.forking import Changes, fork
+
+        changes = Changes(
+            at=at,
+            policy=policy,
+            adapter=adapter,
+            base=base,
+            endpoint=endpoint,
+            model=model,
+            tool_result=tool_result,
+            text=input,
+            answer=answer,
+            allow_side_effects=allow_side_effects,
+        )
+        return await fork(self.project, self, changes)
+
+    def fork(self, **changes: Any) -> Fork:
+        """`afork` for sync callers; takes the same arguments."""
+        return wait_for(self.afork(**changes))

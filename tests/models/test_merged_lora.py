@@ -1,0 +1,60 @@
+"""Merged training gives PEFT's outputs and gradients."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+peft = pytest.importorskip("peft")
+
+from seamline.models.merged_lora import train_merged  # noqa: E402
+
+
+class Two(torch.nn.Module):  # type: ignore[misc,name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = torch.nn.Linear(12, 20, bias=False)
+        self.down = torch.nn.Linear(20, 12, bias=False)
+
+    def forward(self, x: Any) -> Any:
+        return self.down(torch.nn.functional.silu(self.up(x)))
+
+
+def adapted(**options: Any) -> Any:
+    torch.manual_seed(3)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["up", "down"], **options)
+    model = peft.get_peft_model(Two(), config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def gradients(model: Any, x: Any) -> tuple[Any, dict[str, Any]]:
+    out = model(x)
+    out.pow(2).sum().backward()
+    return out, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_outputs_and_gradients_are_those_of_peft() -> None:
+    plain = adapted()
+    merged = copy.deepcopy(plain)
+    assert train_merged(merged) == 2
+    left, right = torch.randn(2, 5, 12, requires_grad=True), None
+    right = left.detach().clone().requires_grad_()
+    expected, expected_grads = gradients(plain, left)
+    found, found_grads = gradients(merged, right)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(right.grad, left.grad)
+    assert set(found_grads) == set(expected_grads)
+    assert len(found_grads) == 4
+    for name, grad in expected_grads.items():
+        torch.testing.assert_close(found_grads[name], grad)
+
+
+def test_what_is_not_plain_lora_is_left_to_peft() -> None:
+    assert train_merged(adapted(lora_dropout=0.1)) == 0
+    assert train_merged(adapted(use_dora=True)) == 0

@@ -226,7 +226,7 @@ def test_seconds_go_on_where_the_parent_was(sorter: Agent, model: ScriptedModel)
         ({"tool_result": {}}, "needs the step of its call"),
         ({"at": "plan/1", "tool_result": {}}, "is no tool call"),
         ({"at": "plan/1", "input": "x"}, "leave out `at`"),
-        ({"adapter": "unknown@1.0.0"}, "a model answers everything"),
+        ({"adapter": "unknown@1.0.0"}, "concerns no effect"),
     ],
 )
 def test_a_wrong_change_is_named_and_records_nothing(

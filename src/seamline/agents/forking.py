@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seamline.agents.assembly import Assembly, Parts, assemble
 from seamline.agents.build import agent_of, agent_spec, check_bindings, run_header
+from seamline.agents.events import Listener
 from seamline.agents.replaying import budget_of, header_of, recorded_parts, switch_by_task
 from seamline.agents.result import AgentResult
 from seamline.agents.spec import SLOTS, AgentSpec, Slot
@@ -74,7 +75,9 @@ class Fork:
     counts: ForkCounts
 
 
-async def fork(project: Project, trace: Trace, changes: Changes) -> Fork:
+async def fork(
+    project: Project, trace: Trace, changes: Changes, *, listener: Listener | None = None
+) -> Fork:
     """Execute a fork and record it as a new run; see `RecordedRun.afork`."""
     spec = agent_spec(project, trace.meta.agent)
     at = _step(trace, changes)
@@ -96,6 +99,7 @@ async def fork(project: Project, trace: Trace, changes: Changes) -> Fork:
         journal,
         effects,
         budget=budget_of(trace, spec),
+        listener=listener,
         parts_at=switch_by_task([*before, after], plan.assemblies()),
     )
     result = await agent.execute(run, changes.answer)

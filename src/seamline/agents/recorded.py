@@ -10,6 +10,7 @@ from seamline.agents.bridge import wait_for
 from seamline.traces.trace import Trace
 
 if TYPE_CHECKING:
+    from seamline.agents.events import Listener
     from seamline.agents.forking import Fork
     from seamline.agents.replaying import Replay
     from seamline.agents.verifying import Progress, Verification
@@ -89,6 +90,7 @@ class RecordedRun(Trace):
         input: str | None = None,  # noqa: A002
         answer: str | None = None,
         allow_side_effects: bool = False,
+        on_progress: Listener | None = None,
     ) -> Fork:
         """The run again up to a step, live with a change from there on; recorded as a new run.
 
@@ -105,6 +107,7 @@ class RecordedRun(Trace):
             input: Another text for the whole run.
             answer: Given to the question that the run may ask.
             allow_side_effects: Let tools with side effects run.
+            on_progress: Called with each event of the fork.
 
         Raises:
             InputError: There is no such step, or the change concerns none.
@@ -125,7 +128,7 @@ class RecordedRun(Trace):
             answer=answer,
             allow_side_effects=allow_side_effects,
         )
-        return await fork(self.project, self, changes)
+        return await fork(self.project, self, changes, listener=on_progress)
 
     def fork(self, **changes: Any) -> Fork:
         """`afork` for sync callers; takes the same arguments."""

@@ -20,6 +20,7 @@ import typer
 from seamline.errors import (
     BudgetExceededError,
     ConfigError,
+    DivergenceError,
     InputError,
     ModelError,
     SeamlineError,
@@ -30,11 +31,13 @@ from seamline.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from seamline.agents.recorded import RecordedRun
     from seamline.project import Project
     from seamline.traces.store import SqliteTraceStore
 
 __all__ = [
     "DEBUG_VARIABLE",
+    "DIVERGED",
     "EXIT_CODES",
     "JsonOption",
     "ProjectOption",
@@ -45,6 +48,7 @@ __all__ = [
     "fail",
     "handle_errors",
     "open_project",
+    "open_run",
     "open_store",
     "project_root",
 ]
@@ -59,7 +63,9 @@ EXIT_CODES = {
     4: "needs an answer from a person",
     5: "budget exceeded",
     6: "a model, an endpoint or a tool failed",
+    7: "a replay did not come out as recorded",
 }
+DIVERGED = 7
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else.")]
 ProjectOption = Annotated[
@@ -106,6 +112,8 @@ def emit_json(value: Any) -> None:
 
 def exit_code(error: BaseException) -> int:
     """The documented exit code of an error."""
+    if isinstance(error, DivergenceError):
+        return DIVERGED
     if isinstance(error, (ConfigError, InputError, TraceError)):
         return 2
     if isinstance(error, BudgetExceededError):
@@ -145,7 +153,14 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
             if hasattr(error, "format_message"):
                 raise
             if kwargs.get("json") is True:
-                emit_json({"error": str(error), "error_type": type(error).__name__})
+                told: dict[str, Any] = {"error": str(error), "error_type": type(error).__name__}
+                if isinstance(error, DivergenceError):
+                    told["divergence"] = {
+                        "effect": error.effect,
+                        "record": error.record,
+                        "fields": error.fields,
+                    }
+                emit_json(told)
             raise fail(error) from None
 
     return run
@@ -171,6 +186,15 @@ def open_project(project: Path | None = None) -> Project:
     from seamline.project import Project
 
     return Project.open(project_root(project))
+
+
+def open_run(ref: str, project: Path | None = None) -> RecordedRun:
+    """A recorded run by its reference, with the project that executes it again.
+
+    Raises:
+        TraceError: There is no such run, or its journal is damaged.
+    """
+    return open_project(project).trace(ref)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from seamline.agents.events import AgentEvent
 
-__all__ = ["QUIET_SECONDS", "RunProgress", "TransferProgress"]
+__all__ = ["QUIET_SECONDS", "CountProgress", "RunProgress", "TransferProgress"]
 
 QUIET_SECONDS = 2.0
 """What takes no longer than this tells nothing."""
@@ -91,6 +91,14 @@ class RunProgress(_Ticker):
             self._line = _WORDS.get(event.node, self._line)
         elif event.kind == "node_ended" and event.node == "choose":
             self._line = f"{event.detail.get('decision', 'a tool')}: running"
+
+
+class CountProgress(_Ticker):
+    """Tells how many of how many are done, and which is being done."""
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Take one report."""
+        self._line = f"{done} of {total}: {what}"
 
 
 class TransferProgress(_Ticker):

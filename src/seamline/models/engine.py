@@ -123,6 +123,15 @@ class LocalModel:
             found |= {"skill": known.ref, "adapter_digest": known.spec.adapter.digest}
         return found
 
+    def token_text(self, token: int) -> str:
+        """The text of a token of the base.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+        """
+        self.load()
+        return str(self._need_encoder().tokenizer.decode([token]))
+
     def load(self, *skills: str) -> None:
         """Load the base and these skills now instead of at the first question.
 

@@ -82,12 +82,12 @@ class ForkPlan:
 
     def assemblies(self) -> dict[str, int]:
         """Task to the number of the assembly that asked for it, for the tasks of the prefix."""
-        own, at = len(self.parent.meta.history), self.at
+        own = len(self.parent.meta.history)
         return {
             entry.key.path: assembly_of(entry, own)
             for entry in self.parent.entries
-            # The clock of the forked task lies before the fork; the task itself does not.
-            if self.in_prefix(entry) and at is not None and entry.key.path != at.key.path
+            # Clocks do not count: that of the forked task lies before the fork, it does not.
+            if self.in_prefix(entry) and entry.kind in ("model", "tool", "retrieval")
         }
 
 

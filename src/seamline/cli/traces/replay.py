@@ -1,0 +1,226 @@
+"""`seamline traces replay`: execute a recorded run again: served, verified, or forked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seamline.cli import common
+from seamline.errors import InputError
+
+if TYPE_CHECKING:
+    from seamline.agents.forking import Fork
+    from seamline.agents.recorded import RecordedRun
+    from seamline.agents.replaying import Replay
+    from seamline.agents.verifying import Candidate, Verification
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+class Mode(StrEnum):
+    """What a replay does with the effects of a run."""
+
+    SERVED = "served"
+    VERIFY = "verify"
+    FORK = "fork"
+
+
+@app.command("replay")
+@common.handle_errors
+def replay(
+    run: Annotated[
+        str, typer.Argument(help="Run id, a unique beginning of it, `last`, or a trace folder.")
+    ],
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="served: everything from the journal, no model; verify: model effects computed "
+            "again and compared; fork: live from a step on, with a change."
+        ),
+    ] = Mode.SERVED,
+    at: Annotated[
+        str | None,
+        typer.Option(help="fork: the step, as `traces show` names it: plan/2, or a record number."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="fork: another policy version, AGENT/NAME@VERSION.")
+    ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="fork: another adapter, SKILL@VERSION; SKILL@off or off: none."),
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="fork: another base of models/bases.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="fork: an endpoint that answers the policies.")
+    ] = None,
+    tool_result: Annotated[
+        Path | None, typer.Option(help="fork: a JSON file, the output of the tool call at --at.")
+    ] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", help="fork: a file with another text for the run.")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(help="fork: given to the question that the run may ask.")
+    ] = None,
+    allow_side_effects: Annotated[
+        bool, typer.Option("--allow-side-effects", help="fork: run tools with side effects too.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="verify: compare even on another runtime.")
+    ] = False,
+    project: common.ProjectOption = None,
+    json: common.JsonOption = False,
+) -> None:
+    """Execute a recorded run again.
+
+    Exits with 0 when it came out as recorded (or the fork was executed), with 7 when it did not.
+    """
+    changes: dict[str, Any] = {
+        "at": at,
+        "policy": policy,
+        "adapter": adapter,
+        "base": base,
+        "endpoint": endpoint,
+        "tool_result": tool_result,
+        "input": input_file,
+        "answer": answer,
+        "allow_side_effects": allow_side_effects or None,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    if mode is not Mode.FORK and given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise typer.BadParameter(f"{names} change the run; add --mode fork")
+    recorded = common.open_run(run, project)
+    if mode is Mode.SERVED:
+        _served(recorded, json=json)
+    elif mode is Mode.VERIFY:
+        _verified(recorded, force=force, json=json)
+    else:
+        _forked(recorded, given, json=json)
+
+
+def _served(recorded: RecordedRun, *, json: bool) -> None:
+    found = recorded.replay()
+    if json:
+        told = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+        told["result"] = None if found.result is None else found.result.model_dump(mode="json")
+        told["differences"] = [dataclasses.asdict(one) for one in found.differences]
+        common.emit_json(told)
+    else:
+        _tell_served(found)
+    if not found.identical:
+        raise typer.Exit(common.DIVERGED)
+
+
+def _tell_served(found: Replay) -> None:
+    out = common.console()
+    served = f"{found.effects} effects served in {found.seconds:.2f} s"
+    if found.identical:
+        out.print(f"{found.run_id}: identical; {served}", markup=False)
+        return
+    if found.ended_early:
+        out.print(
+            f"{found.run_id}: {served}, then {found.ended_early}; there is no result to compare",
+            markup=False,
+        )
+        return
+    out.print(f"{found.run_id}: NOT identical; {served}", markup=False)
+    for one in found.differences:
+        out.print(f"  {one.field}: recorded {one.recorded}, now {one.asked}", markup=False)
+    for key in found.unserved:
+        out.print(f"  nobody asked for {key}", markup=False)
+
+
+def _verified(recorded: RecordedRun, *, force: bool, json: bool) -> None:
+    from seamline.cli.progress import CountProgress
+
+    with CountProgress() as progress:
+        found = recorded.verify(force=force, on_progress=progress)
+    if json:
+        common.emit_json({**dataclasses.asdict(found), "identical": found.identical})
+    else:
+        _tell_verified(recorded, found)
+    if not found.identical:
+        raise typer.Exit(common.DIVERGED)
+
+
+def _tell_verified(recorded: RecordedRun, found: Verification) -> None:
+    out = common.console()
+    bits = "the same scores to the last digit" if found.same_bits else "scores differ in digits"
+    how = f"identical ({bits})" if found.identical else "NOT identical"
+    out.print(
+        f"{found.run_id}: {how}; {found.effects} model effects, {found.tokens} tokens compared",
+        markup=False,
+    )
+    for note in found.notes:
+        out.print(f"  note: {note}", markup=False)
+    for effect, why in found.refused.items():
+        out.print(f"  {effect} was not compared: {why}", markup=False)
+    one = found.difference
+    if one is not None:
+        words = recorded.project.local_model.token_text
+        out.print(
+            f"  first difference: {one.effect}, request {one.request}, {one.part} token "
+            f"{one.position}\n    recorded {_side(one.recorded, words)}\n"
+            f"    computed {_side(one.computed, words)}",
+            markup=False,
+        )
+
+
+def _side(candidates: Any, words: Any) -> str:
+    found: list[Candidate] = list(candidates)
+    if not found:
+        return "nothing"
+    return ", ".join(f"{words(one.token)!r} ({one.logprob:+.4f})" for one in found)
+
+
+def _forked(recorded: RecordedRun, changes: dict[str, Any], *, json: bool) -> None:
+    from seamline.cli.progress import RunProgress
+
+    if "tool_result" in changes:
+        changes["tool_result"] = _json_file(changes["tool_result"])
+    if "input" in changes:
+        from seamline.documents import read_document
+
+        changes["input"] = read_document(changes["input"]).text
+    with RunProgress() as progress:
+        found = recorded.fork(on_progress=progress, **changes)
+    if json:
+        common.emit_json(
+            {
+                "parent": found.parent,
+                "at": found.at,
+                "counts": dataclasses.asdict(found.counts),
+                "result": found.result.model_dump(mode="json"),
+            }
+        )
+        return
+    _tell_forked(recorded, found)
+
+
+def _tell_forked(recorded: RecordedRun, found: Fork) -> None:
+    from seamline.cli.results import show_result
+
+    given = found.result.trace.meta.input
+    show_result(found.result, str(given["text"] or ""))
+    counts = found.counts
+    common.err().print(
+        f"forked at {found.at}: {counts.prefix} effects served, {counts.reused} reused, "
+        f"{counts.live} live; compare with `seamline traces diff {recorded.run_id} "
+        f"{found.result.run_id}`",
+        markup=False,
+    )
+
+
+def _json_file(path: Path) -> Any:
+    try:
+        return json_module.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}; give a tool's output") from error

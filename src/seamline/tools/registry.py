@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from seamline.errors import ToolError
+from seamline.errors import ConfigError, ToolError
+from seamline.loading import load_module
 from seamline.tools.contract import ToolInput, ToolOutput, ToolSpec
 from seamline.tools.decorator import tool_of
 from seamline.tools.definition import Tool, problems
-from seamline.tools.loading import load_module
 
 __all__ = ["ToolRegistry", "tool_digest"]
 
@@ -132,7 +132,10 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
             f"tool {spec.name} of kind {spec.kind} has no {CODE}; "
             f"write {code} with Input, Output and run(input, context)"
         )
-    module = load_module(code)
+    try:
+        module = load_module(code)
+    except ConfigError as error:
+        raise ToolError(str(error)) from error
     types: dict[str, Any] = {"Input": ToolInput, "Output": ToolOutput}
     for name, base in types.items():
         found = getattr(module, name, None)

@@ -22,11 +22,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.engine import LocalModel
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.project import Project, state_home
-from seamline.tools.loading import load_module
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE_ICD10 = SkillContract(

@@ -37,7 +37,7 @@ AGENT = "agents/sorter/agent.yaml"
     ("old", "new", "error", "says"),
     [
         ("name: sorter", "name: sorted", ConfigError, "its folder is 'sorter'"),
-        ("version: 0.2.0", "version: two", ConfigError, "`version`"),
+        ("version: 0.2.0", "version: two", ConfigError, "version: String"),
         ("  plan: sorter/plan@1.0.0\n", "", ConfigError, "`policies` lacks plan"),
         ("output: [check_words", "output: [check_word", ConfigError, "not among `tools`"),
         ("budget: {steps: 6", "budget: {stops: 6", ConfigError, "budget.stops"),

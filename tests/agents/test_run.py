@@ -162,6 +162,32 @@ def test_a_tool_that_choose_does_not_name_is_unreachable(
     assert result.needs_review
 
 
+def test_a_sentence_with_a_fact_that_is_not_there_gives_way_to_the_choice(
+    sorter: Agent, follow: Any, model: Any, store: SqliteTraceStore
+) -> None:
+    """The plan finishes at once, so no tool has told how many words there are."""
+
+    def at_once(request: Any, skill: str | None) -> Any:
+        if request.prompt.name == "sorter/plan":
+            return (0.0, 0.0, 0.0, 0.0)
+        return follow(request, skill)
+
+    model._function = at_once
+    events = list(sorter.stream(GARDEN))
+    result = events[-1].result
+
+    assert result is not None
+    assert (result.status, result.message, result.output) == ("done", "words found", None)
+    assert result.needs_review
+    finished, unsaid = result.reasons
+    assert finished == "the plan finished before check_words or rate_words had run; no output"
+    assert "sorter/answer@1.0.0: say: 'words_found' is undefined" in unsaid
+    answer = next(
+        event for event in events if event.kind == "node_ended" and event.node == "answer"
+    )
+    assert answer.detail["unsaid"] == unsaid
+
+
 def test_no_tool_at_all_fails_with_the_reason(make_agent: Any, follow: Any, model: Any) -> None:
     agent = make_agent()
     model._function = lambda request, skill: (

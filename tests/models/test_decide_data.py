@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from seamline.tools.loading import load_module
+from seamline.loading import load_module
 
 
 @pytest.fixture(scope="module")

@@ -9,31 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seamline.errors import ModelError, PolicyError
+from seamline.errors import PolicyError
 from seamline.policies import (
     Policy,
-    option_branches,
-    render,
-    resolve_answer,
     resolve_options,
     resolve_rules,
-    rule_branches,
-    single_shot,
 )
-
-OPTIONS = [("catalogue", "Searches the books."), ("phone", "Calls a person.")]
-
-
-def test_branches_read_exactly_so(plan: Policy, choose: Policy) -> None:
-    assert rule_branches(plan) == [
-        ("rule 1", "Condition: The catalogue has not been searched yet\nIs it met?"),
-        ("rule 2", "Condition: The search found nothing\nIs it met?"),
-    ]
-    assert option_branches(choose, OPTIONS)[1] == (
-        "phone", "Option: phone: Calls a person.\nIs this the right choice?",
-    )  # fmt: skip
-    with pytest.raises(PolicyError, match="does not name the option fax; it names catalogue"):
-        option_branches(choose, [("fax", "Sends a fax.")])
 
 
 def test_the_first_rule_met_wins(plan: Policy) -> None:
@@ -96,43 +77,3 @@ def test_options_that_are_not_the_policys_are_refused(choose: Policy) -> None:
         resolve_options(choose, ["fax"], [0.9])
     with pytest.raises(PolicyError, match="given twice"):
         resolve_options(choose, ["phone", "phone"], [0.9, 0.9])
-
-
-def test_rules_as_one_call(plan: Policy) -> None:
-    shot = single_shot(plan, render(plan, {"facts": "search: not run"}))
-    assert shot.user == "State:\nsearch: not run"
-    assert shot.system.startswith(
-        "# Role\nYou plan.\n\n# Constraints\nOne step.\n\nRules, in order"
-    )
-    assert "rule 2. If The search found nothing: ask" in shot.system
-    assert "otherwise. If no condition above is met: finish" in shot.system
-    allowed = shot.json_schema["properties"]["rule"]["enum"]
-    assert allowed == ["rule 1", "rule 2", "otherwise"]
-    assert [resolve_answer(plan, {"rule": name}).choice for name in allowed] == [
-        "search", "ask", "finish",
-    ]  # fmt: skip
-    assert resolve_answer(plan, {"rule": "rule 1"}, confidence=0.8).because == "nothing looked up"
-
-
-def test_options_as_one_call(choose: Policy) -> None:
-    shot = single_shot(choose, render(choose, {"step": "find a book"}), OPTIONS)
-    assert "- phone: Calls a person." in shot.system
-    assert shot.json_schema["properties"]["choice"]["enum"] == ["catalogue", "phone", "none"]
-    assert resolve_answer(choose, {"choice": "phone"}).choice == "phone"
-    assert resolve_answer(choose, {"choice": "none"}).choice == "none"
-
-
-@pytest.mark.parametrize("answer", [{}, {"rule": "rule 3"}, {"rule": 1}, {"choice": "fax"}])
-def test_an_answer_outside_the_set_is_the_models_error(
-    plan: Policy, choose: Policy, answer: dict[str, object]
-) -> None:
-    for policy in (plan, choose):
-        with pytest.raises(ModelError, match="expected one of"):
-            resolve_answer(policy, answer)
-
-
-def test_sections_keep_their_place(plan_text: str, parse: Callable[[str], Policy]) -> None:
-    text = plan_text.replace("One step.", "One step.\n# Notes\nN\n# Examples\nE\n# Output\nO")
-    system = single_shot(parse(text), render(parse(text), {"facts": ""})).system
-    titles = [line for line in system.split("\n") if line.startswith("# ")]
-    assert titles == ["# Role", "# Constraints", "# Output", "# Notes", "# Examples"]

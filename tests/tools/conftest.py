@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from seamline.loading import load_module
 from seamline.tools import Tool, ToolRegistry
-from seamline.tools.loading import load_module
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from seamline.errors import InputError, ToolError
+from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.tools.contract import Review, ToolSpec
-from seamline.tools.loading import load_module
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL: Any = load_module(ROOT / "tools/clause_type/tool.py")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from seamline.errors import ToolCallError
+from seamline.loading import load_module
 from seamline.tools import Review, Tool, ToolRegistry, call_tool
-from seamline.tools.loading import load_module
 
 Context: Any = load_module(Path(__file__).with_name("contexts.py")).Context
 

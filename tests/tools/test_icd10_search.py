@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seamline.loading import load_module
 from seamline.tools import Tool, call_tool
-from seamline.tools.loading import load_module
 
 Context: Any = load_module(Path(__file__).with_name("contexts.py")).Context
 NOTE = """CHIEF COMPLAINT

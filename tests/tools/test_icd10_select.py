@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from seamline.errors import ToolCallError
+from seamline.loading import load_module
 from seamline.models.protocol import DecideRequest
 from seamline.tools import Tool, ToolRegistry, call_tool
-from seamline.tools.loading import load_module
 
 Context: Any = load_module(Path(__file__).with_name("contexts.py")).Context
 TEXT = "Assessment: knee pain. History of gout. Denies asthma. Gout again."

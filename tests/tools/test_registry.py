@@ -15,7 +15,7 @@ kind: function
 description: Greets a person by name.
 """
 CODE = """
-from seamline.tools.contract import ToolInput, ToolOutput
+from seamline.tools.contract import ReviewedOutput, ToolInput, ToolOutput
 from .words import GREETING
 
 class Input(ToolInput):
@@ -78,6 +78,7 @@ def test_the_digest_covers_declaration_and_code(folder: Path, tmp_path: Path) ->
         ("tool.yaml", "kind: function", "kind: magic", "is not a tool declaration: kind"),
         ("tool.yaml", "kind: function", "kind: [", "cannot be read"),
         ("tool.py", "class Input(ToolInput)", "class Input", "a class Input that derives from"),
+        ("tool.py", "(ToolOutput)", "(ReviewedOutput)", "lacks review_items, reviewed"),
         ("tool.py", "def run", "def walk", "a function `run"),
         ("tool.py", "from .words", "from .worms", "does not import: ModuleNotFoundError"),
         ("tool.py", "def run(", "def run((", "does not import: SyntaxError"),

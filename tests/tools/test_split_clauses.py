@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seamline.tools.loading import load_module
+from seamline.loading import load_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLIT: Any = load_module(ROOT / "tools/split_clauses/tool.py")

@@ -17,6 +17,7 @@ from seamline.tools.contract import (
     ToolContext,
     ToolInput,
 )
+from seamline.tools.evidence import Declined, Span
 
 from .tabular import Tabular
 
@@ -25,14 +26,6 @@ Level = Literal["low", "medium", "high"]
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Span(_Value):
-    """A stretch of the input text; offsets count its characters."""
-
-    start: int
-    end: int
-    text: str
 
 
 class RunnerUp(_Value):
@@ -54,14 +47,6 @@ class Selection(_Value):
     assertion: str = "present"
     runner_up: RunnerUp | None = None
     ties: bool = False
-
-
-class Declined(_Value):
-    """What was not coded, and why."""
-
-    text: str
-    span: Span
-    reason: str
 
 
 class Input(ToolInput):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seamline.errors import ToolCallError
 from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.evidence import Declined, Span
 
 Assertion = Literal["present", "negated", "family", "historical", "possible"]
 
@@ -48,14 +49,6 @@ class Found(_Value):
     candidates: list[Candidate] = Field(default_factory=list)
 
 
-class Span(_Value):
-    """A stretch of the input text."""
-
-    start: int
-    end: int
-    text: str
-
-
 class RunnerUp(_Value):
     """The candidate that came second."""
 
@@ -75,14 +68,6 @@ class Selection(_Value):
     assertion: Assertion = "present"
     runner_up: RunnerUp | None = None
     ties: bool = False
-
-
-class Declined(_Value):
-    """A mention that gets no code, and why."""
-
-    text: str
-    span: Span
-    reason: str
 
 
 class Input(ToolInput):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamline.agents.agent import Agent
@@ -15,8 +14,8 @@ from seamline.agents.runtime import Runtime
 from seamline.agents.spec import AgentSpec, load_agent_spec
 from seamline.agents.tooling import AgentTool
 from seamline.errors import ConfigError, ToolError
+from seamline.loading import load_module
 from seamline.policies.model import Policy
-from seamline.tools.loading import load_module
 from seamline.traces.spans import SpanHooks
 
 if TYPE_CHECKING:
@@ -183,17 +182,10 @@ def _topology(project: Project, spec: AgentSpec) -> Callable[[Nodes], Any]:
     if spec.graph is None:
         return build_graph
     path = project.root / "agents" / spec.name / spec.graph
-    build = getattr(_custom_graph(path), "build", None)
+    build = getattr(load_module(path), "build", None)
     if not callable(build):
         raise ConfigError(
             f"{path} has no function `build(nodes)`; it takes the agent's nodes and gives a "
             "LangGraph StateGraph, not yet compiled"
         )
     return build  # type: ignore[no-any-return]
-
-
-def _custom_graph(path: Path) -> Any:
-    try:
-        return load_module(path)
-    except ToolError as error:
-        raise ConfigError(str(error)) from error

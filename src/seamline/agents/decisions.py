@@ -31,7 +31,8 @@ class Case:
 class Decision:
     """What a policy said of one case.
 
-    `value` is None where a choose policy found that no option fits. `say` is rendered.
+    `value` is None where a choose policy found that no option fits. `say` is rendered; where it
+    cannot be, it is empty and `unsaid` tells why: a sentence for people is worth no run.
     """
 
     policy: str
@@ -39,6 +40,7 @@ class Decision:
     because: str
     say: str
     confidence: float
+    unsaid: str = ""
 
     def told(self) -> dict[str, Any]:
         """The decision for listeners."""
@@ -47,6 +49,7 @@ class Decision:
             "decision": self.value or NONE,
             "because": self.because,
             "confidence": round(self.confidence, 3),
+            "unsaid": self.unsaid,
         }
         return {key: value for key, value in told.items() if value != ""}
 
@@ -198,10 +201,16 @@ def _wanted(policy: Policy, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _told(policy: Policy, decision: PolicyDecision, case: Case) -> Decision:
     nothing = policy.config.resolve == "best" and decision.choice == NONE
+    say = unsaid = ""
+    try:
+        say = render_say(policy, decision.say, case.facts) if decision.say else ""
+    except PolicyError as error:
+        unsaid = str(error)
     return Decision(
         policy=policy.ref,
         value=None if nothing else decision.choice,
         because=decision.because,
-        say=render_say(policy, decision.say, case.facts) if decision.say else "",
+        say=say,
         confidence=decision.confidence,
+        unsaid=unsaid,
     )

@@ -318,7 +318,11 @@ class Nodes:
     async def _review(self, run: Run, state: RunState) -> Update:
         name = pick_output(self.spec, state)
         if name is None:
-            return {"outcome": None}
+            reasons = state["reasons"]
+            if not broken_off(state):
+                wanted = " or ".join(self.spec.output)
+                reasons = [*reasons, f"the plan finished before {wanted} had run; no output"]
+            return {"outcome": None, "reasons": reasons}
         output = run.contents.get(state["tools"][name]["output"] or "")
         number = state["reviews"] + 1
         path = f"review/{number}"
@@ -346,7 +350,12 @@ class Nodes:
             run, "clarify", f"clarify/{number}", item["facts"], about=item.get("about")
         )
         question = decision.say or decision.value
-        return {"question": question, "questions": number, "detail": {"question": question}}
+        return {
+            **_unsaid(decision, state),
+            "question": question,
+            "questions": number,
+            "detail": {"question": question},
+        }
 
     async def _ask(self, run: Run, state: RunState) -> Update:
         """Waits for a person: the answer given ahead, or a LangGraph interrupt."""
@@ -391,7 +400,7 @@ class Nodes:
         about = tool_facts(state)
         decision = await self._decide(run, "answer", "answer", facts, about=about)
         message = decision.say or decision.value or ""
-        return {"message": message, "detail": decision.told()}
+        return {**_unsaid(decision, state), "message": message, "detail": decision.told()}
 
     def outcome_facts(self, state: RunState) -> dict[str, FactValue]:
         """What the answer policy and the output guard get to know of the outcome."""
@@ -462,10 +471,17 @@ def _stop(status: str, error: SeamlineError) -> Update:
     return {"stop": reason}
 
 
+def _unsaid(decision: Decision, state: RunState) -> Update:
+    """A note for people where a decision's sentence could not be written; its choice stands."""
+    if not decision.unsaid:
+        return {}
+    return {"reasons": [*state["reasons"], decision.unsaid]}
+
+
 def _guarded(decision: Decision, state: RunState) -> Update:
     """What a guard's decision changes: nothing, a flag, or the end of the run."""
     why = decision.say or decision.because or decision.policy
-    told: Update = {"detail": decision.told()}
+    told: Update = {**_unsaid(decision, state), "detail": decision.told()}
     if decision.value == REFUSE:
         return {**told, "stop": {"status": "refused", "reason": why, "error_type": None}}
     if decision.value == FLAG:

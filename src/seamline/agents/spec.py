@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from seamline.errors import ConfigError
+from seamline.models.declarations import read_yaml
 
 __all__ = [
     "OPTIONAL_SLOTS",
@@ -117,30 +117,9 @@ def load_agent_spec(path: Path) -> AgentSpec:
     Raises:
         ConfigError: The file is missing, is no YAML, or does not hold what an agent needs.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; an agent needs its agent.yaml") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys, not {type(raw).__name__}")
-    try:
-        spec = AgentSpec.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {readable(error)}") from error
+    spec = read_yaml(AgentSpec, path, "an agent's declaration")
     _check_references(spec, path)
     return spec
-
-
-def readable(error: ValidationError) -> str:
-    """The problems of a validation error as one line for people."""
-    parts = []
-    for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "the file"
-        got = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
-        parts.append(f"`{where}`: {problem['msg']}{got[:120]}")
-    return "; ".join(parts)
 
 
 def _check_references(spec: AgentSpec, path: Path) -> None:

@@ -81,8 +81,8 @@ def _train(
     import itertools
     import random
 
+    from seamline.loading import load_module
     from seamline.models.training import examples_from, train
-    from seamline.tools.loading import load_module
 
     settings = recipe.training
     common.err().print(f"building the rows of {recipe.skill}@{recipe.version} …")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import SkillError
 from seamline.models.contracts import SkillContract
+from seamline.models.declarations import read_yaml
 from seamline.models.skills import Calibration, Confidence
 
 __all__ = ["Recipe", "Source", "Training"]
@@ -74,16 +74,7 @@ class Recipe(_Frozen):
             SkillError: The file is missing, wrong, or another skill's.
         """
         file = folder / "recipe.yaml"
-        try:
-            recipe = cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SkillError(f"{file} cannot be read: {error}") from error
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
-                for e in error.errors(include_input=False, include_url=False)
-            )
-            raise SkillError(f"{file} is not a recipe: {problems}") from error
+        recipe = read_yaml(cls, file, "a recipe", error=SkillError)
         if (folder.parent.name, folder.name) != (recipe.skill, recipe.version):
             raise SkillError(
                 f"{file} makes {recipe.skill}@{recipe.version}; move it to "

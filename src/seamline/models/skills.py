@@ -15,11 +15,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ModelError, SkillError
 from seamline.models.contracts import SkillContract
+from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
 
 __all__ = [
@@ -112,16 +112,7 @@ class Skill:
             SkillError: The file is missing or wrong, or sits in another skill's folder.
         """
         file = path / "skill.yaml"
-        try:
-            self.spec = SkillSpec.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SkillError(f"{file} cannot be read: {error}") from error
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
-                for e in error.errors(include_input=False, include_url=False)
-            )
-            raise SkillError(f"{file} is not a skill declaration: {problems}") from error
+        self.spec = read_yaml(SkillSpec, file, "a skill declaration", error=SkillError)
         self.path = path
         if (path.parent.name, path.name) != (self.spec.name, self.spec.version):
             raise SkillError(

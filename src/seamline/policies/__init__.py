@@ -3,13 +3,8 @@
 from seamline.policies.checks import CheckResult, run_checks
 from seamline.policies.decide import (
     Decision,
-    SingleShot,
-    option_branches,
-    resolve_answer,
     resolve_options,
     resolve_rules,
-    rule_branches,
-    single_shot,
 )
 from seamline.policies.diff import PolicyDiff, diff
 from seamline.policies.model import Check, Example, Policy, PolicyConfig, Rule
@@ -29,17 +24,12 @@ __all__ = [
     "PolicyStore",
     "Rendered",
     "Rule",
-    "SingleShot",
     "diff",
     "load_policy",
-    "option_branches",
     "parse_policy",
     "render",
     "render_say",
-    "resolve_answer",
     "resolve_options",
     "resolve_rules",
-    "rule_branches",
     "run_checks",
-    "single_shot",
 ]

@@ -6,6 +6,7 @@ A tool folder holds `tool.yaml` (declaration) and, unless it is an http or mcp t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -84,16 +85,16 @@ class Review(BaseModel):
     reason: str = ""
 
 
-class ReviewedOutput(ToolOutput):
+class ReviewedOutput(ToolOutput, ABC):
     """An output that can serve as an agent's result."""
 
+    @abstractmethod
     def review_items(self) -> list[ReviewItem]:
         """What the review policy is asked about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reviewed(self, reviews: Mapping[str, Review]) -> Self:
         """The output with the reviews applied: flagged, declined or accepted items."""
-        raise NotImplementedError
 
 
 class ToolContext(Protocol):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from seamline.errors import ToolError
+from seamline.errors import ConfigError, ToolError
+from seamline.loading import load_module
+from seamline.models.declarations import read_yaml
 from seamline.tools.contract import ToolInput, ToolOutput, ToolSpec
 from seamline.tools.decorator import tool_of
-from seamline.tools.definition import Tool, problems
-from seamline.tools.loading import load_module
+from seamline.tools.definition import Tool
 
 __all__ = ["ToolRegistry", "tool_digest"]
 
@@ -105,12 +104,7 @@ def tool_digest(folder: Path) -> str:
 
 
 def _read_spec(file: Path) -> ToolSpec:
-    try:
-        spec = ToolSpec.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ToolError(f"{file} cannot be read: {error}") from error
-    except ValidationError as error:
-        raise ToolError(f"{file} is not a tool declaration: {problems(error)}") from error
+    spec = read_yaml(ToolSpec, file, "a tool declaration", error=ToolError)
     if spec.name != file.parent.name:
         raise ToolError(
             f"{file} says name: {spec.name}; rename the folder to {spec.name}, "
@@ -132,12 +126,18 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
             f"tool {spec.name} of kind {spec.kind} has no {CODE}; "
             f"write {code} with Input, Output and run(input, context)"
         )
-    module = load_module(code)
+    try:
+        module = load_module(code)
+    except ConfigError as error:
+        raise ToolError(str(error)) from error
     types: dict[str, Any] = {"Input": ToolInput, "Output": ToolOutput}
     for name, base in types.items():
         found = getattr(module, name, None)
         if not (isinstance(found, type) and issubclass(found, base)):
             raise ToolError(f"{code} needs a class {name} that derives from {base.__name__}")
+        if inspect.isabstract(found):
+            lacking = ", ".join(sorted(found.__abstractmethods__))
+            raise ToolError(f"class {name} of {code} lacks {lacking}")
         types[name] = found
     run = getattr(module, "run", None)
     if not callable(run):

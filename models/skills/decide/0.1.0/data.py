@@ -7,16 +7,17 @@ Outside data are read from the data folder and never kept here.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import random
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
+
+from seamline.loading import load_module
+
+_HERE = Path(__file__).parent
 
 FIRST_ROWS, ROWS = 1400, 8000
 BASICS = 0.25
@@ -49,33 +50,21 @@ def domain_words_in(text: str) -> list[str]:
     return _DOMAIN.findall(plain)
 
 
-def _sibling(name: str) -> ModuleType:
-    """Load a module that lies beside this one (the folder is no package)."""
-    key = f"seamline_skill_decide_{name}"
-    if key not in sys.modules:
-        spec = importlib.util.spec_from_file_location(key, Path(__file__).with_name(f"{name}.py"))
-        if spec is None or spec.loader is None:
-            raise ImportError(name)
-        sys.modules[key] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[key])
-    return sys.modules[key]
-
-
 def first_stage(seed: int, scale: float) -> Iterator[dict]:
     """Plain facts and literal conditions alone.
 
     Comparing a condition with a fact is learned suddenly or not at all: mixed with everything
     else from the start, a base of this size stays at chance on it.
     """
-    plain = _sibling("basics").rows(random.Random(f"{seed} first"), joined=0.0)
+    plain = load_module(_HERE / "basics.py").rows(random.Random(f"{seed} first"), joined=0.0)
     for row in islice(clean(plain), max(1, round(FIRST_ROWS * scale))):
         yield {**row, "stage": 1}
 
 
 def sources(data: Path, seed: int) -> list[tuple[float, Iterator[dict]]]:
     """The generators with their share of the rows."""
-    states, flows = _sibling("states"), _sibling("flows")
-    tools, texts, boards = _sibling("tools"), _sibling("texts"), _sibling("boards")
+    states, flows = load_module(_HERE / "states.py"), load_module(_HERE / "flows.py")
+    tools, texts, boards = (load_module(_HERE / f"{n}.py") for n in ("tools", "texts", "boards"))
     balance = states.Balance()
 
     def dice(name: str) -> random.Random:
@@ -84,7 +73,7 @@ def sources(data: Path, seed: int) -> list[tuple[float, Iterator[dict]]]:
     seal = tools.seal_catalogue(data, domain_words_in)
     meta = tools.meta_catalogue(data, domain_words_in)
     return [
-        (BASICS, _sibling("basics").rows(dice("basics"), joined=0.6)),
+        (BASICS, load_module(_HERE / "basics.py").rows(dice("basics"), joined=0.6)),
         (0.20, states.worlds(dice("worlds"), balance)),
         (0.14, flows.flows(dice("flows"), balance)),
         (0.06, flows.reviews(dice("reviews"), balance)),

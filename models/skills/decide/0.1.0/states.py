@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
+from seamline.loading import load_module
 
-def _sibling(name: str) -> ModuleType:
-    """Load a module that lies beside this one (the folder is no package)."""
-    import sys
-
-    key = f"seamline_skill_decide_{name}"
-    if key not in sys.modules:
-        spec = importlib.util.spec_from_file_location(key, Path(__file__).with_name(f"{name}.py"))
-        if spec is None or spec.loader is None:
-            raise ImportError(name)
-        sys.modules[key] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[key])
-    return sys.modules[key]
+_HERE = Path(__file__).parent
 
 
-V = _sibling("vocabulary")
+V = load_module(_HERE / "vocabulary.py")
 
 
 class Atom(NamedTuple):

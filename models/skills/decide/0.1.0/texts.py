@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from seamline.loading import load_module
 
-def _sibling(name: str) -> ModuleType:
-    """Load a module that lies beside this one (the folder is no package)."""
-    key = f"seamline_skill_decide_{name}"
-    if key not in sys.modules:
-        spec = importlib.util.spec_from_file_location(key, Path(__file__).with_name(f"{name}.py"))
-        if spec is None or spec.loader is None:
-            raise ImportError(name)
-        sys.modules[key] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[key])
-    return sys.modules[key]
+_HERE = Path(__file__).parent
 
 
-V, S, T, P = (_sibling(name) for name in ("vocabulary", "states", "tools", "pairs"))
+V, S, T, P = (
+    load_module(_HERE / f"{name}.py") for name in ("vocabulary", "states", "tools", "pairs")
+)
 Named = tuple[str, str]
 
 

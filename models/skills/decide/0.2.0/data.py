@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from seamline.tools.loading import load_module
+from seamline.loading import load_module
 
 REHEARSED = 0.2
 """Rows of the generator of 0.1.0 for each row of a world, so that nothing is unlearned."""

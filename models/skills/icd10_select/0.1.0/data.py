@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seamline.tools.loading import load_module
+from seamline.loading import load_module
 
 _TOOL = Path(__file__).resolve().parents[4] / "tools" / "icd10_search"
 _index = load_module(_TOOL / "index.py")

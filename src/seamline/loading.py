@@ -1,6 +1,6 @@
 """Content Python, loaded by path under a private module name.
 
-A tool folder has no `__init__.py` and is installed under no name: it is loaded as a private
+A content folder has no `__init__.py` and is installed under no name: it is loaded as a private
 package whose name includes the folder's own path, so `from .index import Index` works inside
 it, two projects with a tool of one name do not meet, and nothing shadows a user's `tools`.
 """
@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from seamline.errors import ToolError
+from seamline.errors import ConfigError
 
-__all__ = ["load_module", "package_name"]
+__all__ = ["load_module"]
 
 
-def package_name(folder: Path) -> str:
+def _package_name(folder: Path) -> str:
     """The private package name of a content folder: stable for one path."""
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     stem = "".join(c if c.isalnum() else "_" for c in folder.name)
@@ -28,7 +28,7 @@ def package_name(folder: Path) -> str:
 
 
 def _package(folder: Path) -> str:
-    name = package_name(folder)
+    name = _package_name(folder)
     if name not in sys.modules:
         spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(folder.resolve())]
@@ -42,16 +42,16 @@ def load_module(path: Path) -> ModuleType:
     Loaded once per process; siblings are reached by relative import.
 
     Raises:
-        ToolError: the file is missing, or does not import.
+        ConfigError: the file is missing, or does not import.
     """
     if not path.is_file():
-        raise ToolError(f"no file {path}; expected the tool's Python there")
+        raise ConfigError(f"no file {path}; expected Python code there")
     name = f"{_package(path.parent)}.{path.stem}"
     try:
         importlib.invalidate_caches()
         return importlib.import_module(name)
     except Exception as error:
         sys.modules.pop(name, None)
-        raise ToolError(
+        raise ConfigError(
             f"{path} does not import: {type(error).__name__}: {error}; fix that file"
         ) from error

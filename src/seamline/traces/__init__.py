@@ -1,12 +1,13 @@
 """Traces: every effect of a run, journaled, replayable without a model."""
 
 from seamline.traces.effects import Effects, RecordEffects, ReplayEffects, annotate
+from seamline.traces.files import add_trace, export_trace, read_trace
 from seamline.traces.hooks import BaseHooks, NodeInfo, RunHooks, combine_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import EffectKey, EffectKind, Entry, Journal, Outcome, RunMeta
 from seamline.traces.spans import SpanHooks
 from seamline.traces.store import RunSummary, SqliteTraceStore, TraceStore
-from seamline.traces.trace import Trace, TraceNode
+from seamline.traces.trace import Trace, TraceEffect, TraceNode
 from seamline.traces.values import digest_of
 
 __all__ = [
@@ -26,10 +27,14 @@ __all__ = [
     "SpanHooks",
     "SqliteTraceStore",
     "Trace",
+    "TraceEffect",
     "TraceNode",
     "TraceStore",
+    "add_trace",
     "annotate",
     "combine_hooks",
     "digest_of",
+    "export_trace",
     "new_run_id",
+    "read_trace",
 ]

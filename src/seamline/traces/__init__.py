@@ -1,5 +1,6 @@
 """Traces: every effect of a run, journaled, replayable without a model."""
 
+from seamline.traces.compare import StepDiff, TraceDiff, diff_traces
 from seamline.traces.effects import Effects, RecordEffects, ReplayEffects, annotate
 from seamline.traces.files import add_trace, export_trace, read_trace
 from seamline.traces.hooks import BaseHooks, NodeInfo, RunHooks, combine_hooks
@@ -26,13 +27,16 @@ __all__ = [
     "RunSummary",
     "SpanHooks",
     "SqliteTraceStore",
+    "StepDiff",
     "Trace",
+    "TraceDiff",
     "TraceEffect",
     "TraceNode",
     "TraceStore",
     "add_trace",
     "annotate",
     "combine_hooks",
+    "diff_traces",
     "digest_of",
     "export_trace",
     "new_run_id",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
@@ -19,6 +19,9 @@ from seamline.traces.journal import (
 )
 from seamline.traces.values import Json, expand
 from seamline.traces.view import view_effect
+
+if TYPE_CHECKING:
+    from seamline.traces.compare import TraceDiff
 
 __all__ = ["Trace", "TraceEffect", "TraceNode"]
 
@@ -131,9 +134,10 @@ class Trace:
     @property
     def effects(self) -> list[TraceEffect]:
         """The effects in full, in the order they ended. Raises `TraceError` as `request` does."""
-        return [self._effect(entry) for entry in self.entries]
+        return [self.effect(entry) for entry in self.entries]
 
-    def _effect(self, entry: Entry) -> TraceEffect:
+    def effect(self, entry: Entry) -> TraceEffect:
+        """One effect in full. Raises `TraceError` where a blob is missing."""
         request, result = self.request(entry), self.result(entry)
         view = view_effect(entry.key.path, entry.kind, request, result, entry.annotations)
         return TraceEffect(
@@ -147,6 +151,12 @@ class Trace:
             output_tokens=view.output_tokens,
             decision=view.decision,
         )
+
+    def diff(self, other: Trace, *, everything: bool = False) -> TraceDiff:
+        """Where another run went a different way; see `seamline.traces.compare.diff_traces`."""
+        from seamline.traces.compare import diff_traces
+
+        return diff_traces(self, other, everything=everything)
 
     def tree(self) -> list[TraceNode]:
         """The run's tasks, nested as their paths are.

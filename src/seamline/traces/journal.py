@@ -8,10 +8,11 @@ record is found, and the footer's count and head digest find a shortened tail.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,8 +41,15 @@ __all__ = [
 SCHEMA_VERSION = 1
 """Version of the records; readers refuse a larger one."""
 
+LATEST = 250_000_000_000
+"""The latest time in a journal, in seconds since the epoch: what a calendar can still show."""
+
 EffectKind = Literal["model", "tool", "retrieval", "clock", "id", "random", "answer"]
 RunStatus = Literal["running", "done", "needs_answer", "refused", "budget_exceeded", "failed"]
+
+
+_KINDS = get_args(EffectKind)
+_OCCURRENCE = re.compile("[1-9][0-9]{0,8}")
 
 
 class _Frozen(BaseModel):
@@ -64,7 +72,7 @@ class RunMeta(_Frozen):
     agent: str = Field(min_length=1)
     agent_version: str = ""
     project: str = ""
-    started: float = Field(description="seconds since the epoch")
+    started: float = Field(ge=0, le=LATEST, description="seconds since the epoch")
     seamline_version: str = ""
     policies: dict[str, Json] = Field(default_factory=dict)
     tools: dict[str, Json] = Field(default_factory=dict)
@@ -83,7 +91,7 @@ class Outcome(_Frozen):
     """How a run ended; `result` is the agent's result as plain JSON, `error` one line."""
 
     status: RunStatus
-    ended: float = Field(description="seconds since the epoch")
+    ended: float = Field(ge=0, le=LATEST, description="seconds since the epoch")
     result: Json = None
     error: str | None = None
 
@@ -111,7 +119,7 @@ class EffectKey:
     def parse(cls, text: str, kind: EffectKind) -> EffectKey:
         """The key behind `path#occurrence`. Raises `TraceError` where it is none."""
         path, _, occurrence = text.rpartition("#")
-        if not path or not occurrence.isdecimal():
+        if not path or not _OCCURRENCE.fullmatch(occurrence):
             raise TraceError(f"effect key {text!r} is not of the form path#occurrence")
         return cls(path, int(occurrence), kind)
 
@@ -174,10 +182,10 @@ class Entry:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Json]) -> Entry:
-        """The entry behind a record. Raises `TraceError` where a field is missing."""
+        """The entry behind a record. Raises `TraceError` where a field is missing or wrong."""
         try:
             error = record.get("error")
-            return cls(
+            entry = cls(
                 seq=record["seq"],
                 key=EffectKey.parse(record["key"], record["kind"]),
                 request=record["request"],
@@ -190,10 +198,35 @@ class Entry:
                 digest=record["digest"],
             )
         except (KeyError, TypeError, AttributeError) as missing:
-            raise TraceError(
-                f"effect record {record.get('seq', '?')} lacks or garbles a field ({missing}); "
-                "the journal is damaged"
-            ) from missing
+            raise _garbled(record, str(missing)) from missing
+        wrong = entry._wrong_field()
+        if wrong:
+            raise _garbled(record, wrong)
+        return entry
+
+    def _wrong_field(self) -> str:
+        """The first field of a wrong type: a journal from elsewhere may hold anything."""
+        error = self.error or RecordedError("", "")
+        right = {
+            "seq": type(self.seq) is int,
+            "kind": self.kind in _KINDS,
+            "started": _is_time(self.started),
+            "ended": _is_time(self.ended),
+            "annotations": isinstance(self.annotations, dict),
+            "error": isinstance(error.type, str) and isinstance(error.message, str),
+        }
+        return next((field for field, is_right in right.items() if not is_right), "")
+
+
+def _is_time(value: Json) -> bool:
+    return type(value) in (int, float) and 0 <= value <= LATEST
+
+
+def _garbled(record: Mapping[str, Json], what: str) -> TraceError:
+    return TraceError(
+        f"effect record {record.get('seq', '?')} lacks or garbles a field ({what}); "
+        "the journal is damaged"
+    )
 
 
 def _sealed(body: dict[str, Json]) -> dict[str, Json]:
@@ -227,13 +260,17 @@ def footer_record(
     )
 
 
-def check_schema(header: Mapping[str, Json]) -> None:
-    """Nothing, where this Seamline can read the journal.
+def check_schema(records: Sequence[Mapping[str, Json]]) -> None:
+    """Nothing, where this Seamline can read the journal, or its header is no good anyway.
+
+    To be asked before `find_damage`: a newer Seamline may chain records in another way.
 
     Raises:
         TraceError: the journal was written by a newer Seamline, or states no version.
     """
-    version = header.get("schema")
+    if not records or records[0].get("record") != "run" or not _intact(records[0]):
+        return
+    version = records[0].get("schema")
     if type(version) is not int or version < 1:
         raise TraceError(
             f"journal schema version is {version!r}, expected a number from 1 to {SCHEMA_VERSION}"
@@ -254,25 +291,41 @@ class Damage:
 
 
 def find_damage(
-    records: Sequence[Mapping[str, Json]], *, run_id: str | None = None, sealed: bool = True
+    records: Sequence[Mapping[str, Json]],
+    *,
+    run_id: str | None = None,
+    sealed: bool = True,
+    seal: str | None = None,
 ) -> Damage | None:
     """The first record that is edited, missing, moved, repeated or foreign; None if all hold.
 
+    A changed or foreign record is named where it stands, a missing one where it should stand,
+    a repeated one at its second place (a footer at its first, since nothing follows a footer),
+    and of two that changed places the first. An edit that mended the record's own digest is
+    found by the record behind it.
+
     `run_id` is the run the journal should belong to. `sealed=False` accepts a journal without
-    its footer, as a killed run leaves it.
+    its footer, as a killed run leaves it. `seal` is the digest of the last record, where it is
+    kept elsewhere. Nothing in a journal points to its footer: without a seal, a footer that was
+    edited and mended its digest is found where it contradicts the effects, and a footer with
+    another head cannot be told from another last effect, which is then named.
     """
     if not records or records[0].get("record") != "run":
         return Damage(0, "the header is missing")
     damage = _damaged_header(records[0], run_id)
     footer_at = len(records) - 1 if records[-1].get("record") == "end" else None
     effects = records[1 : len(records) if footer_at is None else footer_at]
-    head = records[-1].get("head") if footer_at is not None else None
+    head = records[-1].get("head") if footer_at is not None else seal
     damage = damage or _damaged_effects(records[0], effects, head)
-    if damage is None and footer_at is not None:
-        damage = _damaged_footer(records, effects)
-    if damage is None and footer_at is None and sealed:
-        damage = Damage(len(records), "the journal ends here without its footer: cut short")
-    return damage
+    if damage is not None:
+        return damage
+    if footer_at is not None:
+        return _damaged_footer(records, effects, seal)
+    if sealed:
+        return Damage(len(records), "the journal ends here without its footer: cut short")
+    if seal not in (None, records[-1]["digest"]):
+        return Damage(len(records) - 1, "it was replaced: another record is known to be the last")
+    return None
 
 
 def _intact(record: Mapping[str, Json]) -> bool:
@@ -323,7 +376,9 @@ def _broken_link(effects: Sequence[Mapping[str, Json]], at: int, head: Json) -> 
 
 
 def _damaged_footer(
-    records: Sequence[Mapping[str, Json]], effects: Sequence[Mapping[str, Json]]
+    records: Sequence[Mapping[str, Json]],
+    effects: Sequence[Mapping[str, Json]],
+    seal: str | None,
 ) -> Damage | None:
     header, footer, at = records[0], records[-1], len(records) - 1
     if not _intact(footer):
@@ -335,6 +390,8 @@ def _damaged_footer(
         return Damage(
             at, f"effects are missing: the footer counts {count}, {len(effects)} are here"
         )
+    if seal not in (None, footer["digest"]):
+        return Damage(at, "the footer was replaced: another one is known to be the last record")
     head = effects[-1]["digest"] if effects else header["digest"]
     if footer.get("head") != head:
         return Damage(at - 1, "it was replaced: the footer points to another digest")
@@ -349,6 +406,7 @@ def verify_chain(
     Raises:
         TraceError: names the first bad record, or a schema version of the future.
     """
+    check_schema(records)
     damage = find_damage(records, run_id=run_id, sealed=sealed)
     if damage is not None:
         name = records[0].get("run_id", "?") if records else "?"
@@ -356,7 +414,6 @@ def verify_chain(
             f"journal of run {name}, record {damage.record}: {damage.reason}; "
             "restore the journal from a copy, or delete the run"
         )
-    check_schema(records[0])
 
 
 class JournalSink(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -14,7 +13,7 @@ from seamline.traces.journal import Entry
 from seamline.traces.store import RunSummary
 from seamline.traces.trace import Trace, TraceNode
 from seamline.traces.values import Json, canonical_json
-from seamline.traces.view import EffectView, short_digest, view_effect
+from seamline.traces.view import EffectView, cut, inner, short_digest, view_effect
 
 __all__ = ["runs_table", "totals", "trace_tree"]
 
@@ -31,7 +30,11 @@ _STYLES = {
 
 
 def runs_table(runs: list[RunSummary]) -> Table:
-    """Runs as a table, one line each at 100 columns."""
+    """Runs as a table, one line each at 100 columns.
+
+    A fork stands under its parent where both are among `runs`, and says at which effect it was
+    forked; a family stands where its newest member would.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     table.add_column("agent", overflow="ellipsis")
@@ -39,13 +42,43 @@ def runs_table(runs: list[RunSummary]) -> Table:
     table.add_column("started", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("effects", justify="right", no_wrap=True)
-    for run in runs:
+    for run, depth in _families(runs):
+        indent = "  " * min(depth - 1, 5) + "└ " if depth else ""
+        name = f"at {run.forked_at}" if depth and run.forked_at else run.agent
         status = Text(run.status, style=_STYLES.get(run.status, ""))
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         table.add_row(
-            run.run_id, escape(run.agent), status, _day(run.started), seconds, str(run.effects)
+            Text(indent + cut(run.run_id, 0)),
+            Text(cut(name, 0), no_wrap=True, overflow="ellipsis"),
+            status,
+            _day(run.started),
+            seconds,
+            str(run.effects),
         )
     return table
+
+
+def _families(runs: list[RunSummary]) -> list[tuple[RunSummary, int]]:
+    """The runs with how deep each is in its tree of forks, a parent before its forks."""
+    by_id = {run.run_id: run for run in runs}
+    forks: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        if run.parent in by_id:
+            forks.setdefault(run.parent, []).append(run)
+    found: dict[str, tuple[RunSummary, int]] = {}
+    for run in runs:
+        top, climbed = run, {run.run_id}
+        # Runs come from elsewhere too, and two of them may name each other as parent.
+        while top.parent in by_id and top.parent not in climbed:
+            top = by_id[top.parent]
+            climbed.add(top.run_id)
+        below = [(top, 0)]
+        while below:
+            one, depth = below.pop()
+            if one.run_id not in found:
+                found[one.run_id] = (one, depth)
+                below += [(fork, depth + 1) for fork in reversed(forks.get(one.run_id, []))]
+    return list(found.values())
 
 
 def trace_tree(trace: Trace, *, full: bool = False) -> Tree:
@@ -129,13 +162,13 @@ def _add_node(above: Tree, trace: Trace, node: TraceNode, *, full: bool) -> None
 
 def _headline(trace: Trace, entry: Entry, *, name: str) -> Text:
     view = _view(trace, entry)
-    head = Text.assemble((_cut(name), "bold"), no_wrap=True, overflow="ellipsis")
+    head = Text.assemble((cut(name), "bold"), no_wrap=True, overflow="ellipsis")
     if entry.key.occurrence > 1:
         head.append(f" #{entry.key.occurrence}")
     if entry.kind not in ("model", "tool"):
         head.append(f" {entry.kind}", style="dim")
     if view.decision:
-        head.append(f" → {_cut(view.decision)}", style="cyan")
+        head.append(f" → {cut(view.decision)}", style="cyan")
     if view.confidence is not None:
         head.append(f" {view.confidence:.2f}")
     if entry.error is not None:
@@ -150,9 +183,9 @@ def _details(trace: Trace, entry: Entry, *, full: bool) -> list[Text]:
     if entry.kind == "model":
         lines += _model_lines(view)
     elif entry.kind in ("tool", "retrieval"):
-        lines += _value_lines("in", _inner(trace.request(entry), "input"), full=full)
+        lines += _value_lines("in", inner(trace.request(entry), "input"), full=full)
         if entry.error is None:
-            output = _inner(_inner(trace.result(entry), "value"), "output")
+            output = inner(inner(trace.result(entry), "value"), "output")
             lines += _value_lines("out", output, full=full)
     elif entry.error is None:
         lines.append(_show(trace.result(entry), full=full))
@@ -160,7 +193,7 @@ def _details(trace: Trace, entry: Entry, *, full: bool) -> list[Text]:
         lines += _value_lines("asked", trace.request(entry), full=True)
         lines += _value_lines("given", trace.result(entry), full=True)
     if entry.error is not None:
-        lines.append(_cut(entry.error.message, 0 if full else _WIDTH + 20))
+        lines.append(cut(entry.error.message, 0 if full else _WIDTH + 20))
     wrap = not full
     return [Text(line, style="dim", no_wrap=wrap, overflow="ellipsis") for line in lines]
 
@@ -171,7 +204,7 @@ def _model_lines(view: EffectView) -> list[str]:
         digest = f" ({short_digest(view.policy_digest)})" if view.policy_digest else ""
         lines.append(f"policy {view.policy_name}@{view.policy_version}{digest}")
     if view.reason:
-        lines.append(f"because {_cut(view.reason, _WIDTH + 10)}")
+        lines.append(f"because {cut(view.reason, _WIDTH + 10)}")
     parts = []
     if view.adapter_name or view.adapter_digest:
         digest = f" ({short_digest(view.adapter_digest)})" if view.adapter_digest else ""
@@ -186,10 +219,6 @@ def _model_lines(view: EffectView) -> list[str]:
     return lines + ([", ".join(parts)] if parts else [])
 
 
-def _inner(value: Json, name: str) -> Json:
-    return value[name] if isinstance(value, dict) and name in value else value
-
-
 def _value_lines(label: str, value: Json, *, full: bool) -> list[str]:
     """An object as `label field: value` lines, anything else as one line."""
     if not isinstance(value, Mapping):
@@ -201,15 +230,9 @@ def _value_lines(label: str, value: Json, *, full: bool) -> list[str]:
 
 def _show(value: Json, *, full: bool) -> str:
     if isinstance(value, str):
-        return _cut(value, 0 if full else _WIDTH)
+        return cut(value, 0 if full else _WIDTH)
     if isinstance(value, list) and not full and len(canonical_json(value)) > _WIDTH:
         return f"{len(value)} items"
     if isinstance(value, dict) and not full and len(canonical_json(value)) > _WIDTH:
-        return f"{len(value)} fields ({_cut(', '.join(value), _WIDTH - 14)})"
+        return f"{len(value)} fields ({cut(', '.join(value), _WIDTH - 14)})"
     return canonical_json(value)
-
-
-def _cut(text: str, width: int = _WIDTH) -> str:
-    # Control characters from a document must not reach somebody's terminal.
-    plain = "".join(char if char.isprintable() else " " for char in text)
-    return plain if not width or len(plain) <= width else plain[: width - 1] + "…"

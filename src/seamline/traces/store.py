@@ -6,11 +6,11 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from seamline.errors import TraceError
 from seamline.traces.journal import (
@@ -25,10 +25,10 @@ from seamline.traces.trace import Trace
 from seamline.traces.values import (
     Blobs,
     Json,
+    blob_digests,
     canonical_json,
     compress_blob,
     decompress_blob,
-    expand,
 )
 from seamline.traces.writer import BUSY_MS, GroupWriter, WriteLock
 
@@ -77,7 +77,8 @@ CREATE INDEX IF NOT EXISTS run_blobs_by_digest ON run_blobs (digest);
 
 _SUMMARY = """
 SELECT run_id, agent, agent_version, status, started, ended, parent, conversation, error,
-       COALESCE((SELECT MAX(seq) FROM effects WHERE run = runs.id), 0)
+       COALESCE((SELECT MAX(seq) FROM effects WHERE run = runs.id), 0),
+       CASE WHEN parent IS NULL THEN NULL ELSE header END
 FROM runs
 """
 
@@ -96,6 +97,7 @@ class RunSummary:
     conversation: str | None
     error: str | None
     effects: int
+    forked_at: str | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -124,6 +126,10 @@ class TraceStore(Protocol):
 
     def flush(self, run_id: str | None = None) -> None:
         """Return when everything taken so far is committed."""
+        ...
+
+    def write_runs(self, traces: Iterable[Trace]) -> int:
+        """Copy whole runs into the store; how many."""
         ...
 
     def runs(
@@ -193,19 +199,7 @@ class SqliteTraceStore:
         header = header_record(meta, blobs)
 
         def insert(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO runs (run_id, agent, agent_version, status, started, parent,"
-                " conversation, header) VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
-                (
-                    meta.run_id,
-                    meta.agent,
-                    meta.agent_version,
-                    meta.started,
-                    meta.parent,
-                    meta.conversation,
-                    canonical_json(header),
-                ),
-            )
+            _insert_run(connection, meta, header)
             _insert_blobs(connection, meta.run_id, blobs)
 
         self._open_writer().submit(meta.run_id, insert)
@@ -269,13 +263,9 @@ class SqliteTraceStore:
         Raises:
             TraceError: something of the run could not be written.
         """
-        text = canonical_json(footer)
 
         def update(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE runs SET status = ?, ended = ?, error = ?, footer = ? WHERE run_id = ?",
-                (outcome.status, outcome.ended, outcome.error, text, run_id),
-            )
+            _end_run(connection, run_id, outcome, footer)
             _insert_blobs(connection, run_id, blobs)
 
         writer = self._open_writer()
@@ -290,6 +280,33 @@ class SqliteTraceStore:
         """
         if self._writer is not None:
             self._writer.wait(run_id)
+
+    def write_runs(self, traces: Iterable[Trace]) -> int:
+        """Copy whole runs into the store, one transaction each; how many.
+
+        The records are taken as they are: whoever read the traces has verified them, and so
+        does everybody who reads them here.
+
+        Raises:
+            TraceError: the store has one of the runs already, or a trace lacks a blob. Runs
+                that came before it are in the store.
+        """
+        count = 0
+        for trace in traces:
+            digests = {digest for record in trace.records for digest in blob_digests(record)}
+            blobs = {digest: trace.read_blob(digest) for digest in sorted(digests)}
+
+            def insert(
+                connection: sqlite3.Connection, trace: Trace = trace, blobs: Blobs = blobs
+            ) -> None:
+                _insert_trace(connection, trace)
+                _insert_blobs(connection, trace.run_id, blobs)
+
+            writer = self._open_writer()
+            writer.submit(trace.run_id, insert)
+            writer.wait(trace.run_id)
+            count += 1
+        return count
 
     def delete(self, ref: str) -> RunSummary:
         """Delete a run for good, with the blobs that no other run needs.
@@ -374,7 +391,7 @@ class SqliteTraceStore:
         if not self.path.exists():
             return []
         with self._read() as connection:
-            return [RunSummary(*row) for row in connection.execute(query, values)]
+            return [_summary(row) for row in connection.execute(query, values)]
 
     def run(self, ref: str) -> RunSummary:
         """One run by its id, a unique beginning of it, or "last".
@@ -421,18 +438,7 @@ class SqliteTraceStore:
             ).fetchall()
         records = [_parse(text, at, run_id) for at, (_, _, text, _) in enumerate(rows)]
         verify_chain(records, run_id=run_id, sealed=rows[0][3] != "running")
-        ended = records[-1]["record"] == "end"
-        meta = expand(records[0]["meta"], self._read_blob)
-        outcome = expand(records[-1]["outcome"], self._read_blob) if ended else None
-        return Trace(
-            meta=RunMeta.model_validate(meta),
-            entries=tuple(
-                Entry.from_record(record) for record in records if record["record"] == "effect"
-            ),
-            outcome=None if outcome is None else Outcome.model_validate(outcome),
-            records=tuple(records),
-            read_blob=self._read_blob,
-        )
+        return Trace.from_records(records, self._read_blob)
 
     def _read_blob(self, digest: str) -> bytes:
         with self._read() as connection:
@@ -444,6 +450,17 @@ class SqliteTraceStore:
                 f"blob {digest} is missing from {self.path}; restore the file from a copy"
             )
         return decompress_blob(row[1], size=row[0])
+
+
+def _summary(row: Sequence[Any]) -> RunSummary:
+    *columns, header = row
+    forked_at = None
+    if header is not None:
+        # A damaged header must not hide the other runs; reading the trace names the damage.
+        with contextlib.suppress(ValueError, TypeError, LookupError):
+            forked_at = json.loads(header)["meta"]["forked_at"]
+    columns.append(forked_at if isinstance(forked_at, str) else None)
+    return RunSummary(*columns)
 
 
 def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
@@ -475,6 +492,42 @@ def _connect(path: Path, *, write: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _insert_run(connection: sqlite3.Connection, meta: RunMeta, header: Json) -> None:
+    connection.execute(
+        "INSERT INTO runs (run_id, agent, agent_version, status, started, parent,"
+        " conversation, header) VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
+        (
+            meta.run_id,
+            meta.agent,
+            meta.agent_version,
+            meta.started,
+            meta.parent,
+            meta.conversation,
+            canonical_json(header),
+        ),
+    )
+
+
+def _end_run(connection: sqlite3.Connection, run_id: str, outcome: Outcome, footer: Json) -> None:
+    connection.execute(
+        "UPDATE runs SET status = ?, ended = ?, error = ?, footer = ? WHERE run_id = ?",
+        (outcome.status, outcome.ended, outcome.error, canonical_json(footer), run_id),
+    )
+
+
+def _insert_trace(connection: sqlite3.Connection, trace: Trace) -> None:
+    _insert_run(connection, trace.meta, trace.records[0])
+    connection.executemany(
+        "INSERT INTO effects VALUES ((SELECT id FROM runs WHERE run_id = ?), ?, ?)",
+        [
+            (trace.run_id, entry.seq, canonical_json(record))
+            for entry, record in zip(trace.entries, trace.records[1:], strict=False)
+        ],
+    )
+    if trace.outcome is not None:
+        _end_run(connection, trace.run_id, trace.outcome, trace.records[-1])
 
 
 def _insert_blobs(connection: sqlite3.Connection, run_id: str, blobs: Mapping[str, bytes]) -> None:

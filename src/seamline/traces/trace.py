@@ -4,12 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from seamline.traces.journal import Entry, Outcome, RunMeta
+from pydantic import ValidationError
+
+from seamline.errors import TraceError
+from seamline.traces.journal import (
+    EffectKey,
+    EffectKind,
+    Entry,
+    Outcome,
+    RecordedError,
+    RunMeta,
+)
 from seamline.traces.values import Json, expand
+from seamline.traces.view import view_effect
 
-__all__ = ["Trace", "TraceNode"]
+if TYPE_CHECKING:
+    from seamline.traces.compare import TraceDiff
+
+__all__ = ["Trace", "TraceEffect", "TraceNode"]
+
+
+@dataclass(frozen=True)
+class TraceEffect:
+    """One effect of a run in full, for programs.
+
+    `seq` counts from 1 in the order in which effects ended. `decision` is what a model chose,
+    empty where it chose nothing; `result` is None where there is an `error`.
+    """
+
+    seq: int
+    key: EffectKey
+    request: Json
+    result: Json
+    error: RecordedError | None
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    decision: str
+
+    @property
+    def kind(self) -> EffectKind:
+        """The kind of the effect."""
+        return self.key.kind
 
 
 @dataclass
@@ -44,6 +82,37 @@ class Trace:
     records: Sequence[Mapping[str, Json]]
     read_blob: Callable[[str], bytes]
 
+    @classmethod
+    def from_records(
+        cls,
+        records: Sequence[Mapping[str, Json]],
+        read_blob: Callable[[str], bytes],
+    ) -> Self:
+        """The trace of a journal whose records `verify_chain` has found good.
+
+        Raises:
+            TraceError: a record lacks a field, or a blob of the header or footer is missing.
+        """
+        header, footer = records[0], records[-1] if records[-1]["record"] == "end" else None
+        effects = records[1:] if footer is None else records[1:-1]
+        try:
+            meta = RunMeta.model_validate(expand(header["meta"], read_blob))
+            outcome = None
+            if footer is not None:
+                outcome = Outcome.model_validate(expand(footer["outcome"], read_blob))
+        except (KeyError, ValidationError) as error:
+            raise TraceError(
+                f"journal of run {header.get('run_id')}: the header or footer does not have the "
+                f"fields that this Seamline knows ({_first_line(error)}); it may be of a newer "
+                "one: upgrade with `pip install --upgrade seamline`"
+            ) from error
+        if meta.run_id != header.get("run_id"):
+            raise TraceError(
+                f"record 0 is the header of run {header.get('run_id')} and describes {meta.run_id}"
+            )
+        entries = tuple(Entry.from_record(record) for record in effects)
+        return cls(meta, entries, outcome, tuple(records), read_blob)
+
     @property
     def run_id(self) -> str:
         """The run's identifier."""
@@ -61,6 +130,33 @@ class Trace:
     def result(self, entry: Entry) -> Json:
         """What the effect gave, in full. Raises `TraceError` where a blob is missing."""
         return expand(entry.result, self.read_blob)
+
+    @property
+    def effects(self) -> list[TraceEffect]:
+        """The effects in full, in the order they ended. Raises `TraceError` as `request` does."""
+        return [self.effect(entry) for entry in self.entries]
+
+    def effect(self, entry: Entry) -> TraceEffect:
+        """One effect in full. Raises `TraceError` where a blob is missing."""
+        request, result = self.request(entry), self.result(entry)
+        view = view_effect(entry.key.path, entry.kind, request, result, entry.annotations)
+        return TraceEffect(
+            seq=entry.seq,
+            key=entry.key,
+            request=request,
+            result=result,
+            error=entry.error,
+            seconds=entry.seconds,
+            input_tokens=view.input_tokens,
+            output_tokens=view.output_tokens,
+            decision=view.decision,
+        )
+
+    def diff(self, other: Trace, *, everything: bool = False) -> TraceDiff:
+        """Where another run went a different way; see `seamline.traces.compare.diff_traces`."""
+        from seamline.traces.compare import diff_traces
+
+        return diff_traces(self, other, everything=everything)
 
     def tree(self) -> list[TraceNode]:
         """The run's tasks, nested as their paths are.
@@ -88,6 +184,13 @@ class Trace:
             "effects": records[1 : len(records) - 1 if ended else len(records)],
             "end": records[-1] if ended else None,
         }
+
+
+def _first_line(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"{error} is missing"
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _node(path: str, known: dict[str, TraceNode], roots: list[TraceNode]) -> TraceNode:

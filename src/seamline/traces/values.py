@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,11 +19,14 @@ from seamline.errors import TraceError
 
 __all__ = [
     "BLOB_BYTES",
+    "MAX_DEPTH",
     "Blobs",
     "FieldDiff",
     "Json",
     "Plain",
+    "blob_digests",
     "canonical_json",
+    "check_depth",
     "compress_blob",
     "decompress_blob",
     "describe_diff",
@@ -41,6 +44,9 @@ Blobs: TypeAlias = dict[str, bytes]
 
 BLOB_BYTES = 4096
 """Strings, lists and objects whose canonical JSON is longer than this become blobs."""
+
+MAX_DEPTH = 200
+"""How deep lists and objects may be nested; readers walk values by recursion."""
 
 _BLOB = "$blob"
 _ABSENT = object()
@@ -70,6 +76,32 @@ def _sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def check_depth(value: Json, text: str) -> None:
+    """Nothing, where a value with this canonical JSON is not nested too deeply.
+
+    Raises:
+        TraceError: it is nested more than `MAX_DEPTH` deep.
+    """
+    # Brackets are counted first, since that is fast and nearly always enough.
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    level = _containers(value)
+    for _ in range(MAX_DEPTH - 1):
+        level = [inner for outer in level for inner in _containers(outer)]
+    if level:
+        raise TraceError(
+            f"a value is nested more than {MAX_DEPTH} deep; hand over flatter data, "
+            "or the JSON as one string"
+        )
+
+
+def _containers(value: Json) -> list[Json]:
+    if not isinstance(value, (dict, list)):
+        return []
+    members = value.values() if isinstance(value, dict) else value
+    return [member for member in members if isinstance(member, (dict, list))]
+
+
 @dataclass(frozen=True)
 class Plain:
     """A value as a reader of the journal gets it, next to its canonical JSON.
@@ -83,9 +115,11 @@ class Plain:
 
     @classmethod
     def of(cls, value: Json) -> Plain:
-        """The plain form. Raises `TraceError` where the value is not JSON."""
+        """The plain form. Raises `TraceError` where the value is not JSON, or too deep."""
         text = canonical_json(value)
-        return cls(json.loads(text), text)
+        plain = json.loads(text)
+        check_depth(plain, text)
+        return cls(plain, text)
 
 
 def externalise(plain: Plain, blobs: Blobs) -> Json:
@@ -94,7 +128,11 @@ def externalise(plain: Plain, blobs: Blobs) -> Json:
     An object stays an object, so that a diff can name its fields, and its large members
     move out one by one; equal members of many effects are then stored once.
     """
-    return _stored(plain.value, plain.text, blobs)
+    value, text = plain.value, plain.text
+    if isinstance(value, list) or (isinstance(value, dict) and _looks_like_reference(value)):
+        # Numbers as keys were sorted as numbers; a blob is named after its one spelling.
+        text = canonical_json(value)
+    return _stored(value, text, blobs)
 
 
 def _stored(value: Json, text: str, blobs: Blobs) -> Json:
@@ -147,6 +185,20 @@ def expand(stored: Json, read: Callable[[str], bytes]) -> Json:
     if isinstance(stored, list):
         return [expand(member, read) for member in stored]
     return stored
+
+
+def blob_digests(stored: Json) -> Iterator[str]:
+    """The digests of the blobs that a stored form refers to."""
+    if isinstance(stored, dict):
+        digest = stored.get(_BLOB)
+        if isinstance(digest, str):
+            yield digest
+        else:
+            for member in stored.values():
+                yield from blob_digests(member)
+    elif isinstance(stored, list):
+        for member in stored:
+            yield from blob_digests(member)
 
 
 def compress_blob(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from seamline.traces.values import Json
 
-__all__ = ["EffectView", "short_digest", "view_effect"]
+__all__ = ["EffectView", "cut", "inner", "short_digest", "view_effect"]
 
 _NO_FIELDS: Mapping[str, Any] = {}
 
@@ -40,6 +40,18 @@ class EffectView:
 def short_digest(digest: str) -> str:
     """The first eight hex digits of a digest, as people compare them."""
     return digest.rpartition(":")[2][:8]
+
+
+def cut(text: str, width: int = 60) -> str:
+    """A text on one line, at most `width` characters of it, all of it where `width` is 0."""
+    # Control characters from a document must not reach somebody's terminal.
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    return plain if not width or len(plain) <= width else plain[: width - 1] + "…"
+
+
+def inner(value: Json, name: str) -> Json:
+    """A field of an object, or the value itself where it has none of that name."""
+    return value[name] if isinstance(value, dict) and name in value else value
 
 
 def view_effect(

@@ -95,5 +95,6 @@ def test_a_policy_without_a_tools_name_makes_it_unreachable(
 
     result, tools = run(copy, store)
 
-    assert "icd10_check" not in tools
+    assert tools == ["icd10_search", "icd10_select"]
     assert result.needs_review
+    assert any("no tool that the choose policy names" in reason for reason in result.reasons)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,58 @@ def test_resume_works_in_another_process(
     assert result.usage.steps == 5
 
 
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from follower import follow
+from seamline import Project, ScriptedModel
+from seamline.traces.store import SqliteTraceStore
+
+def stuck(request, skill):
+    if request.prompt.name == "sorter/review":
+        store.flush()
+        print(store.run("last").run_id, flush=True)
+        time.sleep(600)
+    return follow(request, skill)
+
+store = SqliteTraceStore(sys.argv[2])
+project = Project.open(sys.argv[1], store=store)
+project.agent("sorter", model=ScriptedModel(stuck)).run("The garden in winter is greenish.")
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    sorter: Agent, project_root: Path, store: SqliteTraceStore, model: ScriptedModel
+) -> None:
+    arguments = [str(project_root), str(store.path), str(Path(__file__).parent)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *arguments],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert child.stdout is not None
+    run_id = child.stdout.readline().decode().strip()
+    with pytest.raises(TraceError, match=f"run {run_id} is still running"):
+        sorter.resume(run_id)
+    child.kill()
+    child.communicate(timeout=60)
+    before = len(store.effects(run_id))
+
+    result = sorter.resume(run_id)
+
+    assert (result.status, result.run_id) == ("done", run_id)
+    assert result.usage.steps == 3
+    kinds = [entry.kind for entry in store.effects(run_id)]
+    assert (kinds[:before].count("tool"), kinds[before:].count("tool")) == (3, 0)
+    assert [call.request.prompt.name for call in model.calls if call.request.prompt] == [
+        "sorter/review",
+        "sorter/review",
+        "sorter/answer",
+        "sorter/guard_output",
+    ]
+
+
 def test_usage_counts_the_whole_run(sorter: Agent) -> None:
     asked = sorter.run(SPRING)
     result = sorter.resume(asked.run_id, "the season")
@@ -120,8 +175,11 @@ def test_an_empty_answer_is_refused(sorter: Agent, answer: str) -> None:
 def test_only_a_run_that_asked_can_be_resumed(sorter: Agent) -> None:
     done = sorter.run("a b c")
 
-    with pytest.raises(InputError, match="is done and asks nothing"):
+    with pytest.raises(InputError, match="is done and cannot go on"):
         sorter.resume(done.run_id, "yes")
+    asked = sorter.run(SPRING)
+    with pytest.raises(InputError, match=r"asks: A word is ambiguous.*; give an answer"):
+        sorter.resume(asked.run_id)
     with pytest.raises(TraceError, match="no run 'nope'"):
         sorter.resume("nope", "yes")
 
@@ -132,6 +190,6 @@ def test_a_changed_policy_is_noticed_before_the_run_is_touched(
     asked = sorter.run(SPRING)
     changed = make_agent(plan="1.1.0")
 
-    with pytest.raises(InputError, match="policy plan changed since it asked"):
+    with pytest.raises(InputError, match="policy plan changed since it began"):
         changed.resume(asked.run_id, "the season")
     assert store.run(asked.run_id).status == "needs_answer"

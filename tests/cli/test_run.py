@@ -78,6 +78,7 @@ def test_exit_codes_of_results(shelf: Path, arguments: list[str], code: int, sta
         (["--file", "nowhere.txt"], "no file nowhere.txt"),
         ([GARDEN, "--endpoint", "gone"], "no endpoint 'gone'"),
         (["--resume", "nope", "--answer", "x"], "no run"),
+        (["--resume", "nope"], "no run"),
     ],
 )
 def test_what_is_wrong_before_a_run_exits_with_2(
@@ -95,7 +96,6 @@ def test_what_is_wrong_before_a_run_exits_with_2(
     ("arguments", "says"),
     [
         ([GARDEN, "--file", "x.txt"], "not both"),
-        (["--resume", "x"], "needs --answer"),
         ([GARDEN, "--resume", "x", "--answer", "y"], "takes no text"),
         ([GARDEN, "--budget-steps", "0"], "budget-steps"),
         (["--nonsense"], "nonsense"),

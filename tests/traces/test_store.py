@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -139,7 +140,7 @@ def test_deleting_is_real(store: SqliteTraceStore, meta: MetaFactory) -> None:
     assert [run.run_id for run in reader.runs()] == ["keep"]
     assert reader.trace("keep").meta.input == shared
     reader.close()
-    for file in store.path.parent.iterdir():
+    for file in filter(Path.is_file, store.path.parent.rglob("*")):
         assert secret[:200].encode() not in file.read_bytes(), file
     assert rows(store.path, "SELECT COUNT(*) FROM blobs") == [(1,)]
     store.delete("keep")
@@ -220,7 +221,12 @@ def test_two_writers_of_one_run_are_kept_apart(store: SqliteTraceStore, meta: Me
     add(journal, 1)
     finish(journal, "needs_answer")
     with SqliteTraceStore(store.path) as other:
-        first, second = store.resume_run("run-1"), other.resume_run("run-1")
+        first = store.resume_run("run-1")
+        with pytest.raises(TraceError, match="run-1 is still running"):
+            other.resume_run("run-1")
+        # A disk that several machines share may not keep locks between them.
+        shutil.rmtree(f"{store.path}-running")
+        second = other.resume_run("run-1")
         bystander = other.start_run(meta("run-2"))
         add(first, 2)
         finish(first)
@@ -336,6 +342,35 @@ def test_a_killed_process_loses_nothing_acknowledged(tmp_path: Path) -> None:
             assert trace.status == "running"
         finish(store.start_run(RunMeta(run_id="after", agent="a", started=1.0)))
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_killed_run_is_resumed_and_a_living_one_is_not(
+    store: SqliteTraceStore, tmp_path: Path
+) -> None:
+    code = """
+    store = SqliteTraceStore(sys.argv[1])
+    journal = store.start_run(RunMeta(run_id="run-1", agent="a", started=1.0))
+    add(journal, 1)
+    journal.flush()
+    print("running", flush=True)
+    time.sleep(600)
+    """
+    running = child(code, str(store.path))
+    assert running.stdout is not None
+    assert running.stdout.readline() == "running\n"
+    with pytest.raises(TraceError, match="run-1 is still running; wait for its end"):
+        store.resume_run("run-1")
+    running.kill()
+    running.communicate(timeout=60)
+
+    resumed = store.resume_run("run-1")
+    assert [entry.key.path for entry in resumed.past] == ["plan/1"]
+    with pytest.raises(TraceError, match="still running"):
+        store.resume_run("run-1")
+    add(resumed, 2)
+    finish(resumed)
+    assert len(store.trace("run-1").entries) == 2
+    assert list(Path(f"{store.path}-running").iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")

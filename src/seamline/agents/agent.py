@@ -113,19 +113,27 @@ class Agent:
     async def aresume(
         self,
         run_id: str,
-        answer: str,
+        answer: str | None = None,
         *,
         on_progress: Listener | None = None,
         budget: Budget | None = None,
     ) -> AgentResult:
-        """The result of a run that asked a question, gone on with a person's answer.
+        """The result of a run that asked a question or was killed, gone on with.
 
-        What the run did before is served from its journal; the answer is recorded in it. This
-        works in another process, and another day.
+        What the run did before is served from its journal, and what comes now is recorded in
+        it. This works in another process, and another day. A tool that was at work when the
+        run was killed is called again.
+
+        Args:
+            run_id: The run.
+            answer: A person's answer to what the run asked. A run that was killed needs none;
+                one that is given is kept for a question to come.
+            on_progress: As for `arun`.
+            budget: Instead of the agent's own.
 
         Raises:
-            TraceError: There is no such run.
-            InputError: It asked nothing, or the agent has changed since it did.
+            TraceError: There is no such run, or it is still running.
+            InputError: It is over, its question is not answered, or the agent has changed.
         """
         self._check_resumable(run_id, answer)
         run = self.runtime.reopen(run_id, budget=budget, listener=on_progress)
@@ -134,7 +142,7 @@ class Agent:
     def resume(
         self,
         run_id: str,
-        answer: str,
+        answer: str | None = None,
         *,
         on_progress: Listener | None = None,
         budget: Budget | None = None,
@@ -270,18 +278,21 @@ class Agent:
         run.result.record_source(lambda: RecordedRun.of(store.trace(thread), self._project))
         return run.result
 
-    def _check_resumable(self, run_id: str, answer: str) -> None:
-        if not answer.strip():
+    def _check_resumable(self, run_id: str, answer: str | None) -> None:
+        if answer is not None and not answer.strip():
             raise InputError("the answer is empty; give a few words")
         trace = self.runtime.store.trace(run_id)
-        if trace.status != "needs_answer":
+        if trace.status not in ("needs_answer", "running"):
             raise InputError(
-                f"run {trace.run_id} is {trace.status} and asks nothing; "
-                "`seamline traces list` shows which runs wait for an answer"
+                f"run {trace.run_id} is {trace.status} and cannot go on; `seamline traces list` "
+                "shows which runs wait for an answer (needs_answer) or were killed (running)"
             )
+        if trace.status == "needs_answer" and answer is None:
+            asked = (trace.outcome.result or {}).get("question") if trace.outcome else None
+            raise InputError(f"run {trace.run_id} asks: {asked}; give an answer")
         changed = self.runtime.changed_since(trace.meta)
         if changed:
             raise InputError(
-                f"run {trace.run_id} cannot go on: {', '.join(changed)} changed since it asked; "
+                f"run {trace.run_id} cannot go on: {', '.join(changed)} changed since it began; "
                 "bring the old version back, or start a new run"
             )

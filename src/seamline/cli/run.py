@@ -43,7 +43,9 @@ def run(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(help="Go on with a run that asked a question; needs --answer, takes no text."),
+        typer.Option(
+            help="Go on with a run that asked a question, with --answer, or that was killed."
+        ),
     ] = None,
     conversation: Annotated[
         str | None, typer.Option(help="An identifier that groups runs.")
@@ -137,8 +139,6 @@ def _resumed(
     answer: str | None,
     budget: Budget,
 ) -> AgentResult:
-    if answer is None:
-        raise typer.BadParameter("--resume needs --answer")
     if text is not None or file is not None:
         raise typer.BadParameter("--resume takes no text; the run has it")
     with RunProgress() as progress:

@@ -136,7 +136,7 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
         if not (isinstance(found, type) and issubclass(found, base)):
             raise ToolError(f"{code} needs a class {name} that derives from {base.__name__}")
         if inspect.isabstract(found):
-            lacking = ", ".join(sorted(found.__abstractmethods__))
+            lacking = ", ".join(sorted(found.__abstractmethods__))  # type: ignore[attr-defined]
             raise ToolError(f"class {name} of {code} lacks {lacking}")
         types[name] = found
     run = getattr(module, "run", None)

@@ -21,6 +21,7 @@ from seamline.traces.journal import (
     header_record,
     verify_chain,
 )
+from seamline.traces.running import RunningRuns
 from seamline.traces.trace import Trace
 from seamline.traces.values import (
     Blobs,
@@ -179,6 +180,7 @@ class SqliteTraceStore:
         self._reader: sqlite3.Connection | None = None
         self._writer: GroupWriter | None = None
         self._opening = threading.Lock()
+        self._running = RunningRuns(Path(f"{path}-running"))
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +204,9 @@ class SqliteTraceStore:
             _insert_run(connection, meta, header)
             _insert_blobs(connection, meta.run_id, blobs)
 
-        self._open_writer().submit(meta.run_id, insert)
+        writer = self._open_writer()
+        self._take(meta.run_id)
+        writer.submit(meta.run_id, insert)
         return Journal(
             meta=meta, header_digest=header["digest"], sink=self, read_blob=self._read_blob
         )
@@ -211,10 +215,28 @@ class SqliteTraceStore:
         """The journal of a run that waits for an answer or was killed, to go on writing it.
 
         Raises:
-            TraceError: the run is over, damaged, or being resumed by another process.
+            TraceError: the run is over, damaged, or going on in this or another process.
         """
-        trace = self.trace(ref)
-        run_id, status = trace.run_id, trace.status
+        run_id = self.run(ref).run_id
+        writer = self._open_writer()
+        # Before it is read, so that nobody writes it any more.
+        self._take(run_id)
+        try:
+            trace = self.trace(run_id)
+            self._reopen(writer, run_id, trace.status)
+        except TraceError:
+            self._running.let_go(run_id)
+            raise
+        return Journal(
+            meta=trace.meta,
+            header_digest=trace.records[0]["digest"],
+            sink=self,
+            entries=trace.entries,
+            read_blob=self._read_blob,
+        )
+
+    @staticmethod
+    def _reopen(writer: GroupWriter, run_id: str, status: str) -> None:
         if status not in ("needs_answer", "running"):
             raise TraceError(
                 f"run {run_id} is over (status {status}) and cannot be resumed; start a new run"
@@ -229,16 +251,8 @@ class SqliteTraceStore:
             if done.rowcount != 1:
                 raise sqlite3.IntegrityError("the run was resumed or deleted elsewhere")
 
-        writer = self._open_writer()
         writer.submit(run_id, reopen)
         writer.wait(run_id)
-        return Journal(
-            meta=trace.meta,
-            header_digest=trace.records[0]["digest"],
-            sink=self,
-            entries=trace.entries,
-            read_blob=self._read_blob,
-        )
 
     def append(self, run_id: str, entry: Entry, blobs: Blobs) -> None:
         """Take an entry, to be committed within milliseconds.
@@ -269,8 +283,11 @@ class SqliteTraceStore:
             _insert_blobs(connection, run_id, blobs)
 
         writer = self._open_writer()
-        writer.submit(run_id, update)
-        writer.wait(run_id)
+        try:
+            writer.submit(run_id, update)
+            writer.wait(run_id)
+        finally:
+            self._running.let_go(run_id)
 
     def flush(self, run_id: str | None = None) -> None:
         """Return when everything taken so far, of one run or all, is committed.
@@ -323,6 +340,7 @@ class SqliteTraceStore:
         writer.shorten_log()
         writer.submit(f"delete {summary.run_id}", erase)
         writer.wait(f"delete {summary.run_id}")
+        self._running.let_go(summary.run_id)
         return summary
 
     def close(self) -> None:
@@ -330,6 +348,7 @@ class SqliteTraceStore:
         with self._opening:
             if self._writer is not None:
                 self._writer.close()
+        self._running.let_go_of_all()
         with self._reading:
             if self._reader is not None:
                 self._reader.close()
@@ -347,6 +366,12 @@ class SqliteTraceStore:
                     raise self._unusable(error) from error
                 self._writer = GroupWriter(self.path, lambda: _connect(self.path, write=True), lock)
             return self._writer
+
+    def _take(self, run_id: str) -> None:
+        try:
+            self._running.take(run_id)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> TraceError:
         return TraceError(

@@ -12,6 +12,8 @@ from seamline.errors import SeamlineError
 from seamline.models import bases
 from seamline.models.bases import BaseSpec
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ROOT / "models" / "bases" / "smollm2-135m-instruct.yaml"
 

@@ -59,7 +59,9 @@ def replays() -> ReplaysFixture:
             ]
             lines += [f"nobody asked for {key}" for key in found.unserved]
             lines += [found.ended_early] if found.ended_early else []
-            pytest.fail(f"run {where.name} came out differently: " + "; ".join(lines), pytrace=False)
+            pytest.fail(
+                f"run {where.name} came out differently: " + "; ".join(lines), pytrace=False
+            )
         return found
 
     return check

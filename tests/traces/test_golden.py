@@ -1,0 +1,96 @@
+"""The recorded runs of both agents, replayed: byte for byte, and without a model in sight."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seamline.testing import ReplaysFixture, golden_runs
+from seamline.traces.files import read_trace
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = golden_runs(ROOT)
+
+FORBIDDING = """
+import json, sys
+from pathlib import Path
+
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "transformers", "peft"}:
+            raise AssertionError(f"a replay imported {name}")
+
+sys.meta_path.insert(0, Forbid())
+import socket
+socket.socket.connect = None
+
+from seamline import Project
+from seamline.agents.recorded import RecordedRun
+from seamline.traces.files import read_trace
+
+root = Path(sys.argv[1])
+project = Project.open(root)
+told = {}
+for folder in sorted(file.parent for file in root.glob("traces/*/*/manifest.json")):
+    replay = RecordedRun.of(read_trace(folder), project).replay()
+    told[str(folder.relative_to(root))] = replay.identical
+print(json.dumps(told))
+"""
+
+
+def test_there_are_golden_runs_of_both_agents_clean_and_failed() -> None:
+    runs = [read_trace(folder) for folder in GOLDEN]
+    assert len(runs) >= 12
+    assert {run.meta.agent for run in runs} == {"icd10_coder", "contract_review"}
+    assert {"done", "refused", "budget_exceeded", "failed"} <= {run.status for run in runs}
+
+
+@pytest.mark.parametrize("folder", GOLDEN, ids=lambda folder: "/".join(folder.parts[-2:]))
+def test_a_golden_run_replays(folder: Path, replays: ReplaysFixture) -> None:
+    assert replays(folder).effects == len(read_trace(folder).entries)
+
+
+def test_golden_runs_replay_where_torch_is_forbidden() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", FORBIDDING, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    replayed = json.loads(told.stdout)
+    assert len(replayed) == len(GOLDEN)
+    assert all(replayed.values())
+
+
+def test_a_changed_graph_fails_its_golden_runs(pytester: pytest.Pytester) -> None:
+    """What a user sees: their test fails with the first divergence, named."""
+    pytester.makepyfile(
+        f"""
+        from pathlib import Path
+        import pytest
+        from seamline.agents.nodes import Nodes
+
+        FOLDER = Path({str(ROOT / "traces/icd10_coder/two_diagnoses")!r})
+
+        def test_as_it_is(replays):
+            assert replays(FOLDER).identical
+
+        def test_with_another_graph(replays, monkeypatch):
+            facts = Nodes.state_facts
+            changed = lambda self, run, state: {{**facts(self, run, state), "moon": "full"}}
+            monkeypatch.setattr(Nodes, "state_facts", changed)
+            replays(FOLDER)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*two_diagnoses diverged: effect plan/1#1 (model), record *"])
+
+
+def test_a_fork_is_among_them_and_names_its_parent() -> None:
+    fork = read_trace(ROOT / "traces/icd10_coder/forked_selection")
+    assert fork.meta.forked_at == "tool:icd10_select/1#1"
+    assert fork.meta.parent
+    assert len(fork.meta.history) == 1

@@ -247,6 +247,7 @@ class Agent:
             raise
         finally:
             self._runtime.close(run)
+            await self._runtime.settle_hooks()
             await graph.checkpointer.adelete_thread(thread)  # type: ignore[union-attr]
         if run.result is None:
             raise RuntimeError(

@@ -16,6 +16,7 @@ from seamline.agents.spec import AgentSpec, load_agent_spec
 from seamline.agents.tooling import AgentTool
 from seamline.errors import ConfigError, ToolError
 from seamline.policies.model import Policy, PolicyKind
+from seamline.policies.pii import mask_pii
 from seamline.tools.loading import load_module
 from seamline.traces.spans import SpanHooks
 
@@ -66,7 +67,7 @@ def build_agent(
     runtime = Runtime(
         spec=spec,
         store=store or project.store,
-        hooks=[SpanHooks()] if hooks is None else hooks,
+        hooks=_redacting([SpanHooks()] if hooks is None else hooks),
         meta=_header(project, policies, tools, orchestrator, skill),
     )
     nodes = Nodes(spec=spec, decider=decider, tools=tools, runs=runtime)
@@ -198,6 +199,15 @@ def _orchestrator(
     if named == "local":
         return project.local_model, spec.model.decide
     return project.endpoint(named), None
+
+
+def _redacting(hooks: Iterable[RunHooks]) -> list[RunHooks]:
+    """The hooks; spans that capture content mask personal data, unless told how to redact."""
+    found = list(hooks)
+    for hook in found:
+        if isinstance(hook, SpanHooks) and hook.redact is None:
+            hook.redact = mask_pii
+    return found
 
 
 def _header(

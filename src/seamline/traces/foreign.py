@@ -52,7 +52,7 @@ class ForeignSpan:
 
     @property
     def kind(self) -> str:
-        """What the span is of: agent, model, tool, …"""
+        """What the span is of, such as `agent` or `model`."""
         return self.facts.kind
 
 

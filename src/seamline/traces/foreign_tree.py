@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ForeignTrace", "arrange", "foreign_tree", "traces_as_data"]
 
-_SHOWN_DEPTH = 40
+# Deeper spans stand side by side: their names would leave an ordinary terminal.
+_SHOWN_DEPTH = 12
 _NAME_WIDTH = 80
 
 

@@ -247,8 +247,8 @@ class Agent:
             raise
         finally:
             self._runtime.close(run)
-            await self._runtime.settle_hooks()
             await graph.checkpointer.adelete_thread(thread)  # type: ignore[union-attr]
+            await self._runtime.settle()
         if run.result is None:
             raise RuntimeError(
                 f"the graph of {self.name} ended without its `finish` node; "

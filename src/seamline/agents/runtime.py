@@ -16,7 +16,7 @@ from seamline.agents.spec import AgentSpec, Budget
 from seamline.agents.state import RunState
 from seamline.errors import InputError
 from seamline.traces.effects import RecordEffects
-from seamline.traces.hooks import RunHooks, Settles, combine_hooks
+from seamline.traces.hooks import RunHooks, combine_hooks, settle_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import Journal, RunMeta
 from seamline.traces.store import TraceStore
@@ -143,11 +143,9 @@ class Runtime:
         """Forget a run whose journal is sealed."""
         self._runs.pop(run.run_id, None)
 
-    async def settle_hooks(self) -> None:
+    async def settle(self) -> None:
         """Give hooks that work in the background a moment to hand on what they were told."""
-        for hook in self._hooks:
-            if isinstance(hook, Settles):
-                await hook.settle()
+        await settle_hooks(self._hooks)
 
     def _take_up(
         self, journal: Journal, *, budget: Budget | None, listener: Listener | None

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from seamline.traces.journal import EffectKey, Entry, Outcome, RunMeta
 from seamline.traces.values import Json
 
-__all__ = ["BaseHooks", "NodeInfo", "RunHooks", "Settles", "combine_hooks"]
+__all__ = ["BaseHooks", "NodeInfo", "RunHooks", "Settles", "combine_hooks", "settle_hooks"]
 
 _log = logging.getLogger(__name__)
 
@@ -164,3 +164,13 @@ def _tell_failed(hook: RunHooks) -> None:
 def combine_hooks(hooks: Iterable[RunHooks]) -> RunHooks:
     """All hooks as one, each kept from harming the run or the others."""
     return _Combined(tuple(hooks))
+
+
+async def settle_hooks(hooks: Iterable[RunHooks]) -> None:
+    """Return once the hooks that work in the background have settled."""
+    for hook in hooks:
+        if isinstance(hook, Settles):
+            try:
+                await hook.settle()
+            except Exception:
+                _tell_failed(hook)

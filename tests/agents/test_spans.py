@@ -142,3 +142,38 @@ def test_runs_at_once_and_a_batch_processor(
         own = [s for s in spans if attributes(s)["seamline.run.id"] == result.run_id]
         assert len({s.context.trace_id for s in own if s.context}) == 1
         assert len(own) == len(spans) // 3
+
+
+CONTRACT = """1. Governing law. This Agreement is governed by the laws of the State of New York.
+
+2. Insurance. The Supplier shall keep general liability insurance of two million dollars.
+"""
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_call_to_a_skill_carries_its_lineage(
+    root: Path, store: SqliteTraceStore, host: Host
+) -> None:
+    project = Project.open(root, store=store)
+    reviewer = project.agent("contract_review", hooks=[SpanHooks(provider=host.provider)])
+    result = reviewer.run(CONTRACT)
+    spans = host.spans()
+    by_id = {span.context.span_id: span for span in spans if span.context}
+    chats = [attributes(s) for s in spans if attributes(s)["gen_ai.operation.name"] == "chat"]
+    for name in ("decide", "clause_type"):
+        found = [said for said in chats if said["seamline.adapter.name"] == name]
+        assert found, f"no call to {name} in a run that is {result.status}"
+        for said in found:
+            identity = project.local_model.identity(f"{name}@{said['seamline.adapter.version']}")
+            assert said["seamline.adapter.digest"] == identity["adapter_digest"]
+            assert said["seamline.base.name"] == project.base.name
+            assert said["seamline.base.digest"] == project.base.digest
+            assert said["seamline.tokenizer.digest"] == project.base.tokenizer_digest
+            assert said["seamline.chat_template.digest"] == project.base.chat_template_digest
+            assert said["gen_ai.request.model"].startswith(f"{project.base.name}+{name}@")
+            assert said["seamline.device"] == "cpu"
+            assert said["gen_ai.usage.input_tokens"] > 0
+    inner = [s for s in spans if attributes(s).get("seamline.adapter.name") == "clause_type"]
+    above = {by_id[s.parent.span_id].name for s in inner if s.parent}
+    assert above == {"execute_tool clause_type"}

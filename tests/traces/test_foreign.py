@@ -122,7 +122,7 @@ def test_three_conventions_say_the_same(tmp_path: Path, model: dict[str, Any]) -
         ({"db__system": "postgresql"}, "span", ""),
     ],
 )
-def test_kinds_and_tools(tmp_path: Path, attributes: dict[str, str], kind: str, tool: str) -> None:
+def test_kinds_and_tools(tmp_path: Path, attributes: dict[str, Any], kind: str, tool: str) -> None:
     [found] = read_spans(written(tmp_path, request(span("x", 1, **attributes))))
     assert (found.kind, found.facts.tool) == (kind, tool)
 

@@ -197,7 +197,7 @@ def _install(exporters: Sequence[_Counted]) -> Any:
 
     def close() -> None:
         for processor in processors:
-            processor.shutdown()
+            processor.shutdown()  # type: ignore[no-untyped-call]
 
     return close
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seamline.errors import ConfigError
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
@@ -137,16 +139,26 @@ def _exporters(otlp: str | None, otlp_file: Path | None) -> list[_Counted]:
     if otlp is not None:
         found.append(_Counted(http_exporter(otlp, timeout_s=_timeout()), otlp, _SDK_LOG))
     if otlp is None and otlp_file is None:
-        for name in dict.fromkeys(_named_exporters()):
-            if name == "otlp":
-                _check_protocol()
-                where = next(filter(None, map(os.environ.get, _ENDPOINTS)), "http://localhost:4318")
-                found.append(_Counted(http_exporter(None, timeout_s=_timeout()), where, _SDK_LOG))
-            elif name == "console":
-                found.append(_Counted(_console(), "the console", _SDK_LOG))
-            elif name != "none":
-                _warn(f"OTEL_TRACES_EXPORTER names {name!r}; known are otlp, console and none")
+        found += filter(None, map(_named_exporter, dict.fromkeys(_named_exporters())))
     return found
+
+
+def _named_exporter(name: str) -> _Counted | None:
+    """The exporter that the environment names; what is wrong with it fails no command."""
+    from seamline.traces.otlp import http_exporter
+
+    if name == "console":
+        return _Counted(_console(), "the console", _SDK_LOG)
+    if name == "otlp":
+        _check_protocol()
+        where = next(filter(None, map(os.environ.get, _ENDPOINTS)), "http://localhost:4318")
+        try:
+            return _Counted(http_exporter(None, timeout_s=_timeout()), where, _SDK_LOG)
+        except ConfigError as error:
+            _warn(f"no spans are sent to {where}: {error}")
+    elif name != "none":
+        _warn(f"OTEL_TRACES_EXPORTER names {name!r}; known are otlp, console and none")
+    return None
 
 
 def _named_exporters() -> list[str]:

@@ -120,7 +120,6 @@ def _of_model(view: EffectView) -> dict[str, Any]:
         names.SEAMLINE_ENDPOINT: view.endpoint,
         names.SEAMLINE_POLICY_DIGEST: view.policy_digest,
         names.SEAMLINE_QUESTIONS: view.questions or None,
-        **_lineage(view),
     }
 
 

@@ -269,6 +269,7 @@ class Agent:
         finally:
             self.runtime.close(run)
             await graph.checkpointer.adelete_thread(thread)  # type: ignore[union-attr]
+            await self.runtime.settle()
         if run.result is None:
             raise RuntimeError(
                 f"the graph of {self.name} ended without its `finish` node; "

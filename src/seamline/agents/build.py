@@ -16,6 +16,7 @@ from seamline.agents.tooling import AgentTool
 from seamline.errors import ConfigError, ToolError
 from seamline.loading import load_module
 from seamline.policies.model import Policy
+from seamline.policies.pii import mask_pii
 from seamline.traces.spans import SpanHooks
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ def agent_of(
 ) -> Agent:
     """The agent that has these parts."""
     runtime = Runtime(
-        spec=spec, store=store or project.store, hooks=hooks, meta=run_header(project, parts)
+        spec=spec,
+        store=store or project.store,
+        hooks=_redacting(hooks),
+        meta=run_header(project, parts),
     )
     nodes = Nodes(spec=spec, parts=parts, runs=runtime)
     return Agent(project=project, nodes=nodes, runtime=runtime, topology=_topology(project, spec))
@@ -162,6 +166,15 @@ def _as_declared(
         skill=None if on_endpoint else spec.model.decide,
         tool_model=tool_model,
     )
+
+
+def _redacting(hooks: Iterable[RunHooks]) -> list[RunHooks]:
+    """The hooks; spans that capture content mask personal data, unless told how to redact."""
+    found = list(hooks)
+    for hook in found:
+        if isinstance(hook, SpanHooks) and hook.redact is None:
+            hook.redact = mask_pii
+    return found
 
 
 def run_header(project: Project, parts: Parts) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Run:
     parts_at: Callable[[str], Parts] | None = None
     contents: Contents = field(default_factory=Contents)
     begun: bool = False
+    told_end: bool = False
     result: AgentResult | None = None
 
     @property
@@ -85,6 +86,11 @@ class Run:
             result=result.model_dump(mode="json"),
             error=result.error,
         )
-        self.journal.finish(outcome)
-        self.result = result
-        self.hooks.on_run_end(self.meta, outcome)
+        try:
+            self.journal.finish(outcome)
+            self.result = result
+        finally:
+            # Hooks are told even where nothing can be written, or they would wait for the end.
+            if not self.told_end:
+                self.told_end = True
+                self.hooks.on_run_end(self.meta, outcome)

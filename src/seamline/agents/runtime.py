@@ -16,7 +16,7 @@ from seamline.agents.spec import AgentSpec, Budget
 from seamline.agents.state import RunState
 from seamline.errors import InputError
 from seamline.traces.effects import Effects, RecordEffects
-from seamline.traces.hooks import RunHooks, combine_hooks
+from seamline.traces.hooks import RunHooks, combine_hooks, settle_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import Journal, RunMeta
 from seamline.traces.store import TraceStore
@@ -146,6 +146,10 @@ class Runtime:
     def close(self, run: Run) -> None:
         """Forget a run whose journal is sealed."""
         self._runs.pop(run.run_id, None)
+
+    async def settle(self) -> None:
+        """Give hooks that work in the background a moment to hand on what they were told."""
+        await settle_hooks(self.hooks)
 
     def _record(self, journal: Journal, *, budget: Budget | None, listener: Listener | None) -> Run:
         effects = RecordEffects(journal, hooks=self.hooks)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seamline.cli import common
+from seamline.cli import common, telemetry
 from seamline.cli.progress import RunProgress
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def run(
     encoding: Annotated[
         str | None, typer.Option(help="How the text is encoded, where it is not UTF-8.")
     ] = None,
+    otlp: telemetry.OtlpOption = None,
+    otlp_file: telemetry.OtlpFileOption = None,
     json: common.JsonOption = False,
 ) -> None:
     """Run an agent on a text, and show what came out.
@@ -72,19 +74,13 @@ def run(
     budget = runner.spec.budget.replaced(
         steps=budget_steps, tokens=budget_tokens, seconds=budget_seconds
     )
-    if source is None:
-        result = _resumed(runner, resume or "", text, file, answer, budget)
-    else:
-        with RunProgress() as progress:
-            result = runner.run(
-                source,
-                answer=answer,
-                on_progress=progress,
-                conversation=conversation,
-                budget=budget,
-            )
-        if result.question is not None and not json and _can_ask():
-            result = _ask(runner, result, budget)
+    with telemetry.exporting(otlp, otlp_file):
+        if source is None:
+            result = _resumed(runner, resume or "", text, file, answer, budget)
+        else:
+            result = _ran(runner, source, answer, conversation, budget)
+            if result.question is not None and not json and _can_ask():
+                result = _ask(runner, result, budget)
     _tell(runner, result, json=json)
     raise typer.Exit(status_code(result))
 
@@ -116,6 +112,15 @@ def _text(text: str | None, file: Path | None, encoding: str | None) -> str:
 def _names_a_file(text: str) -> bool:
     """Whether somebody gave a path where the text belongs; a long text is no path."""
     return 0 < len(text) < 256 and not any(c.isspace() for c in text) and Path(text).is_file()
+
+
+def _ran(
+    runner: Agent, source: str, answer: str | None, conversation: str | None, budget: Budget
+) -> AgentResult:
+    with RunProgress() as progress:
+        return runner.run(
+            source, answer=answer, on_progress=progress, conversation=conversation, budget=budget
+        )
 
 
 def _can_ask() -> bool:

@@ -11,7 +11,7 @@ import re
 import string
 from collections.abc import Callable, Iterator
 
-__all__ = ["PII_KINDS", "find_pii"]
+__all__ = ["PII_KINDS", "find_pii", "mask_pii"]
 
 Span = tuple[int, int]
 
@@ -48,6 +48,18 @@ def find_pii(text: str, kind: str) -> Iterator[Span]:
         KeyError: The kind is not one of `PII_KINDS`.
     """
     return _FINDERS[kind](text)
+
+
+def mask_pii(text: str) -> str:
+    """The text with every find of every kind replaced by its kind: `[email]`."""
+    found = sorted((*span, kind) for kind in PII_KINDS for span in find_pii(text, kind))
+    parts, done = [], 0
+    for start, end, kind in found:
+        if start >= done:
+            parts += [text[done:start], f"[{kind}]"]
+        # Of two that overlap the first gives its name, and both go.
+        done = max(done, end)
+    return "".join([*parts, text[done:]])
 
 
 def _emails(text: str) -> Iterator[Span]:

@@ -12,9 +12,10 @@ from typing import Any
 
 from seamline.traces.values import Json
 
-__all__ = ["EffectView", "cut", "inner", "short_digest", "view_effect"]
+__all__ = ["EffectView", "cut", "inner", "model_name", "short_digest", "view_effect"]
 
 _NO_FIELDS: Mapping[str, Any] = {}
+_MODEL = (("name",), ("model",), ("base", "name"), ("base",))
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class EffectView:
     base_digest: str = ""
     adapter_name: str = ""
     adapter_digest: str = ""
+    tokenizer_digest: str = ""
+    template_digest: str = ""
+    dtype: str = ""
+    device: str = ""
+    endpoint: str = ""
+    host: str = ""
+    served_model: str = ""
     decision: str = ""
     confidence: float | None = None
     reason: str = ""
@@ -75,7 +83,7 @@ def view_effect(
         policy_name=_text(policy.get("name")),
         policy_version=_text(policy.get("version")),
         policy_digest=_text(policy.get("digest")),
-        model=_first(lineages, ("name",), ("model",), ("base", "name"), ("base",)),
+        model=_first(lineages, *_MODEL),
         base_digest=_first(lineages, ("base_digest",), ("base", "digest")),
         adapter_name=_first(
             lineages, ("adapter", "name"), ("adapter_name",), ("skill", "name"), ("skill",)
@@ -83,6 +91,13 @@ def view_effect(
         adapter_digest=_first(
             lineages, ("adapter_digest",), ("adapter", "digest"), ("skill", "digest")
         ),
+        tokenizer_digest=_first(lineages, ("tokenizer_digest",)),
+        template_digest=_first(lineages, ("chat_template_digest",)),
+        dtype=_first(lineages, ("dtype",)),
+        device=_first(lineages, ("device",)),
+        endpoint=_first(lineages, ("endpoint",)),
+        host=_first(lineages, ("host",)),
+        served_model=_first(lineages, ("served_model",)),
         decision=choice,
         confidence=confidence,
         reason=reason,
@@ -90,6 +105,11 @@ def view_effect(
         input_tokens=usage[0],
         output_tokens=usage[1],
     )
+
+
+def model_name(identity: Mapping[str, Any]) -> str:
+    """The name of the base or model in an identity; empty where it has none."""
+    return _first([identity], *_MODEL)
 
 
 def _mapping(value: Json) -> Mapping[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from seamline.cli.traces import compare, files, look, replay
+from seamline.cli.traces import compare, files, foreign, look, replay
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Recorded runs: look at them and work with them.")
-for part in (look, replay, compare, files):
+for part in (look, replay, compare, files, foreign):
     app.add_typer(part.app)

@@ -174,17 +174,19 @@ class Project:
         return self._store
 
     def trace(self, ref: str) -> RecordedRun:
-        """A recorded run of the store, to be read, replayed, verified, forked.
+        """A recorded run, to be read, replayed, verified, forked.
 
         Args:
-            ref: Its id, a unique beginning of it, or `last`.
+            ref: Its id, a unique beginning of it, `last`, or the folder of an exported run.
 
         Raises:
             TraceError: There is no such run, or its journal is damaged.
         """
         from seamline.agents.recorded import RecordedRun
+        from seamline.traces.files import is_trace_folder, read_trace
 
-        return RecordedRun.of(self.store.trace(ref), self)
+        found = read_trace(ref) if is_trace_folder(ref) else self.store.trace(ref)
+        return RecordedRun.of(found, self)
 
     def agents(self) -> list[str]:
         """The names of the agents, sorted."""

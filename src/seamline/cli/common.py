@@ -195,7 +195,7 @@ def open_project(project: Path | None = None) -> Project:
 
 
 def open_run(ref: str, project: Path | None = None) -> RecordedRun:
-    """A recorded run by its reference, with the project that executes it again.
+    """A recorded run by its reference, or in a trace folder, with the project to execute it.
 
     Raises:
         TraceError: There is no such run, or its journal is damaged.

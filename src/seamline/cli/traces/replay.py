@@ -32,49 +32,59 @@ class Mode(StrEnum):
     FORK = "fork"
 
 
+Run = Annotated[
+    str, typer.Argument(help="Run id, a unique beginning of it, `last`, or a trace folder.")
+]
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        help="served: everything from the journal, no model; verify: model effects computed "
+        "again and compared; fork: live from a step on, with a change."
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(help="fork: the step, as `traces show` names it: plan/2, or a record number."),
+]
+PolicyOption = Annotated[
+    str | None, typer.Option(help="fork: another policy version, AGENT/NAME@VERSION.")
+]
+Adapter = Annotated[
+    str | None,
+    typer.Option(help="fork: another adapter, SKILL@VERSION; SKILL@off or off: none."),
+]
+Base = Annotated[str | None, typer.Option(help="fork: another base of models/bases.")]
+Endpoint = Annotated[str | None, typer.Option(help="fork: an endpoint that answers the policies.")]
+ToolResult = Annotated[
+    Path | None, typer.Option(help="fork: a JSON file, the output of the tool call at --at.")
+]
+InputFile = Annotated[
+    Path | None, typer.Option("--input", help="fork: a file with another text for the run.")
+]
+Answer = Annotated[
+    str | None, typer.Option(help="fork: given to the question that the run may ask.")
+]
+AllowSideEffects = Annotated[
+    bool, typer.Option("--allow-side-effects", help="fork: run tools with side effects too.")
+]
+Force = Annotated[bool, typer.Option("--force", help="verify: compare even on another runtime.")]
+
+
 @app.command("replay")
 @common.handle_errors
 def replay(
-    run: Annotated[
-        str, typer.Argument(help="Run id, a unique beginning of it, `last`, or a trace folder.")
-    ],
-    mode: Annotated[
-        Mode,
-        typer.Option(
-            help="served: everything from the journal, no model; verify: model effects computed "
-            "again and compared; fork: live from a step on, with a change."
-        ),
-    ] = Mode.SERVED,
-    at: Annotated[
-        str | None,
-        typer.Option(help="fork: the step, as `traces show` names it: plan/2, or a record number."),
-    ] = None,
-    policy: Annotated[
-        str | None, typer.Option(help="fork: another policy version, AGENT/NAME@VERSION.")
-    ] = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option(help="fork: another adapter, SKILL@VERSION; SKILL@off or off: none."),
-    ] = None,
-    base: Annotated[str | None, typer.Option(help="fork: another base of models/bases.")] = None,
-    endpoint: Annotated[
-        str | None, typer.Option(help="fork: an endpoint that answers the policies.")
-    ] = None,
-    tool_result: Annotated[
-        Path | None, typer.Option(help="fork: a JSON file, the output of the tool call at --at.")
-    ] = None,
-    input_file: Annotated[
-        Path | None, typer.Option("--input", help="fork: a file with another text for the run.")
-    ] = None,
-    answer: Annotated[
-        str | None, typer.Option(help="fork: given to the question that the run may ask.")
-    ] = None,
-    allow_side_effects: Annotated[
-        bool, typer.Option("--allow-side-effects", help="fork: run tools with side effects too.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="verify: compare even on another runtime.")
-    ] = False,
+    run: Run,
+    mode: ModeOption = Mode.SERVED,
+    at: At = None,
+    policy: PolicyOption = None,
+    adapter: Adapter = None,
+    base: Base = None,
+    endpoint: Endpoint = None,
+    tool_result: ToolResult = None,
+    input_file: InputFile = None,
+    answer: Answer = None,
+    allow_side_effects: AllowSideEffects = False,
+    force: Force = False,
     project: common.ProjectOption = None,
     json: common.JsonOption = False,
 ) -> None:

@@ -64,7 +64,7 @@ def seamline(shelf: Path) -> Seamline:
             cwd=shelf,
             env={**os.environ, "PYTHONPATH": path, **(env or {})},
             capture_output=True,
-            timeout=300,
+            timeout=900,  # A busy machine is slow, not broken.
         )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()

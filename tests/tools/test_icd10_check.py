@@ -84,6 +84,26 @@ def test_an_excludes1_note_of_an_ancestor_holds(tool: Tool, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("code", "other", "conflict"),
+    [
+        ("E11.9", "E11.42", True),
+        ("J45.909", "J45.901", True),
+        ("E11.9", "I10", False),
+        ("B27.00", "B27.12", False),  # two viruses, each with its own
+    ],
+)
+def test_a_case_without_complications_has_none(
+    tool: Tool, tmp_path: Path, code: str, other: str, conflict: bool
+) -> None:
+    coding = check(tool, tmp_path, selected(code), selected(other))
+    assert [bool(one.conflicts_with) for one in coding.codes] == [conflict, conflict]
+    assert [one.needs_review for one in coding.codes] == [conflict, conflict]
+    if conflict:
+        said = f"must not stand with {other}: {code} is for a case without complications"
+        assert coding.codes[0].reasons == [said]
+
+
+@pytest.mark.parametrize(
     ("note", "code", "named"),
     [
         ("secondary diabetes mellitus NEC (E13.-)", "E13.9", True),

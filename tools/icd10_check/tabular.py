@@ -17,6 +17,7 @@ _PACKAGE = "simple_icd_10_cm"
 _CODE = r"\b[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4})?(?![0-9A-Za-z])"
 _RANGE = re.compile(rf"({_CODE})(?:\.?-?)\s*(?:-|to)\s*({_CODE})|({_CODE})")
 _EXAMPLES = 4
+_UNCOMPLICATED = re.compile(r"(?i)\bwithout complications?\b|\buncomplicated\b")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,16 @@ class Tabular:
             for note in self._icd.get_excludes1(holder):
                 if any(e.holds(other) and not e.holds(code) for e in codes_in(note)):
                     return f"Excludes1 at {holder}: {note}"
+        return None
+
+    def uncomplicated(self, code: str, other: str) -> str | None:
+        """Why `code` denies `other`: it says that its condition has no complications.
+
+        `other` is then a code of the same condition, and says something else of it.
+        """
+        says = [bool(_UNCOMPLICATED.search(self.description(one))) for one in (code, other)]
+        if says == [True, False] and self._icd.get_parent(code) in self._icd.get_ancestors(other):
+            return f"{code} is for a case without complications"
         return None
 
     def notes(self, code: str) -> list[str]:

@@ -239,8 +239,12 @@ def _code(
 
 
 def _conflict(tabular: Tabular, code: str, other: str) -> str | None:
-    """The note that forbids the two together, whichever of them carries it."""
-    return tabular.excludes1(code, other) or tabular.excludes1(other, code)
+    """What forbids the two together, whichever of them says it."""
+    pairs = ((code, other), (other, code))
+    objections = (
+        ask(*pair) for ask in (tabular.excludes1, tabular.uncomplicated) for pair in pairs
+    )
+    return next((said for said in objections if said is not None), None)
 
 
 def _level(confidence: float, low: float, high: float) -> Level:

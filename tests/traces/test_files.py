@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from seamline.cli import common
 from seamline.cli.main import app
 from seamline.errors import TraceError
 from seamline.traces import EffectKey, Journal, Outcome, RunMeta, SqliteTraceStore, Trace
@@ -581,3 +582,15 @@ def test_damage_at_the_command_line_is_one_line(folder: Path) -> None:
     assert done.exit_code == 2
     assert "journal.jsonl: is missing" in json.loads(done.stdout)["error"]
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_half_a_surrogate_pair_passes_through_everything(meta: MetaFactory, tmp_path: Path) -> None:
+    half = {"\ud800": "\udfff" * 5000}
+    with common.open_store() as store:
+        journal = store.start_run(meta(input=half))
+        journal.finish(Outcome(status="done", ended=1_700_000_001.0, result=half))
+    assert seamline("export", "last", tmp_path / "half").exit_code == 0
+    assert read_trace(tmp_path / "half").meta.input == half
+    shown = seamline("show", "last", "--json", "--full")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["run"]["meta"]["input"] == half

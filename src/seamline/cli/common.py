@@ -100,7 +100,8 @@ def emit_json(value: Any) -> None:
     if stream is None:
         sys.stdout.write(text + "\n")
     else:
-        stream.write(text.encode() + b"\n")
+        # Half of a surrogate pair has no UTF-8; escaped like this it is JSON again.
+        stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
     sys.stdout.flush()
 
 

@@ -186,7 +186,7 @@ def _given(effect: TraceEffect) -> Json:
 
 
 def _header(trace: Trace) -> dict[str, Json]:
-    meta = trace.meta.model_dump(mode="json")
+    meta = trace.meta.model_dump()
     adapters: dict[str, Json] = {}
     for effect in trace.effects:
         view = view_effect(effect.key.path, effect.kind, effect.request, effect.result, {})

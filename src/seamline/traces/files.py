@@ -366,8 +366,8 @@ class _Reader:
     ) -> None:
         run_id, about = manifest.get("run_id"), manifest.get("journal")
         about = about if isinstance(about, dict) else {}
-        if records and records[0].get("run_id") == records[-1].get("run_id") != run_id:
-            found = records[0].get("run_id")
+        found = records[0].get("run_id") if records else None
+        if isinstance(found, str) and found == records[-1].get("run_id") != run_id:
             raise self._bad(_MANIFEST, f"is of run {run_id}, and {_JOURNAL} of run {found}")
         # A journal that has the manifest's digest is as it was exported: what contradicts it is
         # the manifest. Only where it has not, the rest of the manifest helps to find the record.

@@ -233,7 +233,7 @@ def header_record(meta: RunMeta, blobs: Blobs) -> dict[str, Json]:
             "record": "run",
             "schema": SCHEMA_VERSION,
             "run_id": meta.run_id,
-            "meta": externalise(Plain.of(meta.model_dump(mode="json")), blobs),
+            "meta": externalise(Plain.of(meta.model_dump()), blobs),
         }
     )
 
@@ -248,7 +248,7 @@ def footer_record(
             "run_id": run_id,
             "count": count,
             "head": head,
-            "outcome": externalise(Plain.of(outcome.model_dump(mode="json")), blobs),
+            "outcome": externalise(Plain.of(outcome.model_dump()), blobs),
         }
     )
 

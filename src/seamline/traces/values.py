@@ -116,8 +116,10 @@ class Plain:
     @classmethod
     def of(cls, value: Json) -> Plain:
         """The plain form. Raises `TraceError` where the value is not JSON, or too deep."""
-        text = canonical_json(value)
-        plain = json.loads(text)
+        plain = json.loads(canonical_json(value))
+        # Spelled once more: numbers as keys, and halves of a surrogate pair, sort otherwise
+        # before they are read back than after.
+        text = canonical_json(plain)
         check_depth(plain, text)
         return cls(plain, text)
 
@@ -128,11 +130,7 @@ def externalise(plain: Plain, blobs: Blobs) -> Json:
     An object stays an object, so that a diff can name its fields, and its large members
     move out one by one; equal members of many effects are then stored once.
     """
-    value, text = plain.value, plain.text
-    if isinstance(value, list) or (isinstance(value, dict) and _looks_like_reference(value)):
-        # Numbers as keys were sorted as numbers; a blob is named after its one spelling.
-        text = canonical_json(value)
-    return _stored(value, text, blobs)
+    return _stored(plain.value, plain.text, blobs)
 
 
 def _stored(value: Json, text: str, blobs: Blobs) -> Json:

@@ -32,7 +32,7 @@ def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -233,7 +233,7 @@ class NotedRun(NotedSpan):
         self, key: EffectKey, entry: Entry | None, result: Json, error: BaseException | None
     ) -> None:
         """Note what came of it."""
-        noted = self._open.pop(key.path, None)
+        noted: Any = self._open.pop(key.path, None)
         if noted is None:
             return
         if noted.of is not key or noted.shadowed is not None:

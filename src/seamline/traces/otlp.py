@@ -101,20 +101,15 @@ def traces_endpoint(endpoint: str) -> str:
     Raises:
         ConfigError: It is no http(s) address.
     """
-    problem = ""
     try:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            problem = "it has no http:// or https:// with a host"
+            raise ValueError("it has no http:// or https:// with a host")
         _ = parts.port
     except ValueError as error:
-        problem = str(error)
-    if problem:
         raise ConfigError(
-            f"{endpoint!r} is no address of a collector ({problem}); "
+            f"{endpoint!r} is no address of a collector ({error}); "
             "write it like http://localhost:4318"
-        )
-    path = parts.path.rstrip("/")
-    return parts._replace(
-        path=path if path.endswith(_TRACES_PATH) else path + _TRACES_PATH
-    ).geturl()
+        ) from None
+    path = parts.path.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH
+    return parts._replace(path=path).geturl()

@@ -76,6 +76,7 @@ def view_effect(
     lineages = [_mapping(asked.get("identity"))]
     lineages += [_mapping(response.get("lineage")) for response in responses]
     lineages.append(_mapping(given.get("lineage")))
+    lineages = [lineage for lineage in lineages if lineage]
     usage = _usage(given, responses, annotations)
     choice, confidence, reason = _decision(given)
     requests = asked.get("requests")
@@ -135,7 +136,7 @@ def _first(sources: list[Mapping[str, Any]], *paths: tuple[str, ...]) -> str:
         for path in paths:
             value: Json = source
             for name in path:
-                value = _mapping(value).get(name)
+                value = value.get(name) if isinstance(value, dict) else None
             if isinstance(value, str) and value:
                 return value
     return ""

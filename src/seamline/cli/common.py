@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from seamline.project import Project
-    from seamline.traces.store import SqliteTraceStore
+    from seamline.traces.store import TraceStore
 
 __all__ = [
     "DEBUG_VARIABLE",
@@ -174,10 +174,14 @@ def open_project(project: Path | None = None) -> Project:
 
 
 @contextlib.contextmanager
-def open_store() -> Iterator[SqliteTraceStore]:
-    """The trace store of this machine, closed afterwards."""
-    from seamline.project import trace_store_path
-    from seamline.traces.store import SqliteTraceStore
+def open_store() -> Iterator[TraceStore]:
+    """The trace store that runs are recorded in by default, closed afterwards.
 
-    with SqliteTraceStore(trace_store_path()) as store:
-        yield store
+    Raises:
+        TraceError: `SEAMLINE_TRACES` names none.
+    """
+    from seamline.project import trace_location
+    from seamline.traces import store
+
+    with contextlib.closing(store.open_store(trace_location())) as opened:
+        yield opened

@@ -5,7 +5,7 @@ from seamline.traces.hooks import BaseHooks, NodeInfo, RunHooks, combine_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import EffectKey, EffectKind, Entry, Journal, Outcome, RunMeta
 from seamline.traces.spans import SpanHooks
-from seamline.traces.store import RunSummary, SqliteTraceStore, TraceStore
+from seamline.traces.store import RunSummary, SqliteTraceStore, TraceStore, open_store
 from seamline.traces.trace import Trace, TraceNode
 from seamline.traces.values import digest_of
 
@@ -32,4 +32,5 @@ __all__ = [
     "combine_hooks",
     "digest_of",
     "new_run_id",
+    "open_store",
 ]

@@ -1,4 +1,4 @@
-"""A trace: what a run was, did, and came to."""
+"""A trace: what a run was, did, and came to; and one line about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,28 @@ from typing import Any
 from seamline.traces.journal import Entry, Outcome, RunMeta
 from seamline.traces.values import Json, expand
 
-__all__ = ["Trace", "TraceNode"]
+__all__ = ["RunSummary", "Trace", "TraceNode"]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of a list of runs; times are seconds since the epoch."""
+
+    run_id: str
+    agent: str
+    agent_version: str
+    status: str
+    started: float
+    ended: float | None
+    parent: str | None
+    conversation: str | None
+    error: str | None
+    effects: int
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None while it runs, or when it was killed."""
+        return None if self.ended is None else max(0.0, self.ended - self.started)
 
 
 @dataclass

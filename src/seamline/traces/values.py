@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ __all__ = [
     "FieldDiff",
     "Json",
     "Plain",
+    "blob_digests",
     "canonical_json",
     "compress_blob",
     "decompress_blob",
@@ -147,6 +148,20 @@ def expand(stored: Json, read: Callable[[str], bytes]) -> Json:
     if isinstance(stored, list):
         return [expand(member, read) for member in stored]
     return stored
+
+
+def blob_digests(stored: Json) -> Iterator[str]:
+    """The digests of the blobs that a stored form refers to."""
+    if isinstance(stored, dict):
+        digest = stored.get(_BLOB)
+        if isinstance(digest, str):
+            yield digest
+        else:
+            for member in stored.values():
+                yield from blob_digests(member)
+    elif isinstance(stored, list):
+        for member in stored:
+            yield from blob_digests(member)
 
 
 def compress_blob(data: bytes) -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from seamline.cli.traces import look
+from seamline.cli.traces import look, retention
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Recorded runs: look at them and work with them.")
-for part in (look,):
+for part in (look, retention):
     app.add_typer(part.app)

@@ -96,6 +96,11 @@ def test_delete_takes_runs_or_a_conversation(location: str) -> None:
     assert left(location) == list("20")
 
 
+def test_compact_keeps_every_run(location: str) -> None:
+    assert deleted("compact") == {"compacted": True}
+    assert len(left(location)) == 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -118,6 +118,24 @@ def test_deleted_blobs_are_gone_from_the_files(store: SqliteTraceStore, meta: Me
     assert len(data) < len(blob) + 100_000, "the space is given back"
 
 
+def test_a_reader_in_the_way_of_deleting_is_said(
+    store: SqliteTraceStore, meta: MetaFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seamline.traces.sqlite._BUSY_MS", 200)
+    journal = store.start_run(meta())
+    add(journal, 1, text="SECRET")
+    finish(journal)
+    with contextlib.closing(sqlite3.connect(store.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM effects").fetchone()
+        with pytest.raises(TraceError, match=r"is deleted, but .*keeps reading.* traces compact"):
+            store.delete("run-1")
+    assert store.runs() == []
+    assert b"SECRET" in bytes_on_disk(store)
+    store.compact()
+    assert b"SECRET" not in bytes_on_disk(store)
+
+
 # -- locks and processes
 
 
@@ -382,7 +400,7 @@ def test_deleting_on_a_full_disk_says_what_is_left(small_disk: Path, meta: MetaF
         with pytest.raises(TraceError, match=r"is deleted, but .* could not be compacted .*full"):
             store.delete("drop")
         ballast.unlink()
-        assert store.prune(keep=1) == []
+        store.compact()
         assert [run.run_id for run in store.runs()] == ["keep"]
         data = bytes_on_disk(store)
         assert b"SECRET-keep" in data

@@ -152,6 +152,7 @@ def test_a_closed_store_takes_nothing(store: TraceStore, meta: MetaFactory, sql:
 def test_an_empty_store_has_no_runs(store: TraceStore) -> None:
     assert store.runs() == []
     assert store.prune(keep=0) == []
+    store.compact()
     for look in (store.run, store.trace, store.resume_run, store.delete):
         with pytest.raises(TraceError, match="no run is recorded"):
             look("last")

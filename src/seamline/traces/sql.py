@@ -36,6 +36,7 @@ from seamline.traces.writer import GroupWriter
 
 __all__ = ["SqlTraceStore"]
 
+# A run that still runs is taken for killed after so long.
 _ALIVE_SECONDS = 86_400
 _BULK_RECORDS = 20_000
 _ERASE_RUNS = 200
@@ -251,8 +252,7 @@ class SqlTraceStore:
             TraceError: there is no such run (then none is deleted), or the store could not be
                 compacted.
         """
-        if self._writer is not None:
-            self._writer.drain()
+        self._drain()
         found = {run.run_id: run for run in map(self.run, refs)}
         return self._erase(list(found.values()))
 
@@ -262,8 +262,7 @@ class SqlTraceStore:
         Raises:
             TraceError: there is none, or the store could not be compacted.
         """
-        if self._writer is not None:
-            self._writer.drain()
+        self._drain()
         found = self._select({"conversation = ?": conversation})
         if not found:
             raise TraceError(
@@ -296,8 +295,7 @@ class SqlTraceStore:
         """
         if before is None and keep is None and agent is None:
             raise InputError("no rule says which runs to prune; give before, keep or agent")
-        if self._writer is not None:
-            self._writer.drain()
+        self._drain()
         alive = time.time() - _ALIVE_SECONDS
         found = [
             run
@@ -307,8 +305,24 @@ class SqlTraceStore:
         ]
         return found if dry_run else self._erase(found)
 
+    def compact(self) -> None:
+        """Write the store anew, so that free parts of it hold nothing that was deleted.
+
+        Deleting does this; it is for a deletion that said it could not.
+
+        Raises:
+            TraceError: it is not possible now; the message says why.
+        """
+        if self._exists():
+            with self._write() as connection:
+                self._database.compact(connection)
+
+    def _drain(self) -> None:
+        if self._writer is not None:
+            self._writer.drain()
+
     def _erase(self, runs: list[RunSummary]) -> list[RunSummary]:
-        if not self._exists():
+        if not runs:
             return []
         with self._write() as connection:
             for first in range(0, len(runs), _ERASE_RUNS):
@@ -320,10 +334,9 @@ class SqlTraceStore:
             except self._database.errors as error:
                 text = " ".join(str(error).split())
                 raise TraceError(
-                    f"what was asked for is deleted, but {self.name} could not be "
-                    f"compacted ({text}), so that free parts of it may still hold the content; "
-                    f"{self._database.advice(error)}, and then `seamline traces prune`, which "
-                    "compacts"
+                    f"what was asked for is deleted, but {self.name} could not be compacted "
+                    f"({text}), so that free parts of it may still hold the content; "
+                    f"{self._database.advice(error)}, and then `seamline traces compact`"
                 ) from error
         return runs
 

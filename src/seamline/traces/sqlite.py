@@ -17,6 +17,7 @@ __all__ = ["SqliteTraceStore", "WriteLock"]
 
 _VERSION = 1
 _BUSY_MS = 10_000
+# Writing some gigabytes anew takes as long, and whoever does it holds the lock.
 _LOCK_SECONDS = 120.0
 _LOG_BYTES = 8 << 20
 

@@ -90,6 +90,10 @@ class TraceStore(Protocol):
         """Delete what started before a time, all but the newest, or an agent's runs."""
         ...
 
+    def compact(self) -> None:
+        """Write the store anew, so that free parts of it hold nothing that was deleted."""
+        ...
+
     def close(self) -> None:
         """Commit what is left and let go of the files and connections."""
         ...

@@ -1,4 +1,4 @@
-"""`seamline traces prune|delete`: runs that are no longer to be kept."""
+"""`seamline traces prune|delete|compact`: runs that are no longer to be kept."""
 
 from __future__ import annotations
 
@@ -81,6 +81,19 @@ def delete(
         else:
             found = store.delete_conversation(conversation)
     _tell(found, "deleted", json=json)
+
+
+@app.command("compact")
+@common.handle_errors
+def compact(json: common.JsonOption = False) -> None:
+    """Write the store anew, so that free parts of it hold nothing that was deleted.
+
+    `prune` and `delete` do this themselves; it is for when they say that they could not.
+    """
+    with common.open_store() as store, Waiting("compacting"):
+        store.compact()
+    if json:
+        common.emit_json({"compacted": True})
 
 
 def _tell(runs: list[RunSummary], what: str, *, json: bool) -> None:

@@ -31,6 +31,7 @@ from seamline.traces.values import (
     compress_blob,
     decompress_blob,
     expand,
+    record_text,
 )
 from seamline.traces.writer import GroupWriter
 
@@ -468,7 +469,7 @@ class _Whole:
     def of(cls, trace: Trace) -> _Whole:
         effects, digests = [], set[str]()
         for record in trace.records:
-            text = canonical_json(record)
+            text = record_text(record)
             if '"$blob"' in text:
                 digests.update(blob_digests(record))
             if record["record"] == "effect":

@@ -10,13 +10,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NOTE ?= examples/notes/outpatient.txt
 BASE ?= smollm2-135m-instruct
+# Kinds of tests that must run rather than be skipped where what they need is missing.
+REQUIRE ?= model
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 run: $(VENV)/.local base
 	$(BIN)/seamline run icd10_coder --file $(NOTE)
 
 test: $(VENV)/.dev base
-	SEAMLINE_TESTS_REQUIRE=model $(BIN)/python -m pytest -q $(ARGS)
+	SEAMLINE_TESTS_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest -q $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seamline.traces.hooks import RunHooks
     from seamline.traces.store import TraceStore
 
-__all__ = ["FOLDERS", "Project", "ProjectSpec", "find_root", "state_home", "trace_store_path"]
+__all__ = ["FOLDERS", "Project", "ProjectSpec", "find_root", "state_home", "trace_location"]
 
 FOLDERS = ("agents", "models", "policies", "tools", "traces")
 PROJECT_FILE = "seamline.yaml"
@@ -58,17 +58,19 @@ class Project:
         ['contract_review', 'icd10_coder']
     """
 
-    def __init__(self, root: Path, *, store: TraceStore | None = None) -> None:
+    def __init__(self, root: Path, *, store: TraceStore | str | Path | None = None) -> None:
         self.root = root
         self._store = store
 
     @classmethod
-    def open(cls, path: str | Path, *, store: TraceStore | None = None) -> Project:
+    def open(cls, path: str | Path, *, store: TraceStore | str | Path | None = None) -> Project:
         """The project in a folder.
 
         Args:
             path: The folder with `seamline.yaml` or the five content folders.
-            store: Where runs are recorded; by default SQLite in the user's data folder.
+            store: Where runs are recorded: a store, the path of a SQLite file, or
+                `postgresql://…`; by default `$SEAMLINE_TRACES`, else SQLite in the user's
+                data folder.
 
         Raises:
             ConfigError: The folder does not exist or is no project.
@@ -87,8 +89,8 @@ class Project:
         return cls(root, store=store)
 
     @classmethod
-    def packaged(cls, *, store: TraceStore | None = None) -> Project:
-        """The project that ships with Seamline.
+    def packaged(cls, *, store: TraceStore | str | Path | None = None) -> Project:
+        """The project that ships with Seamline; `store` as in `open`.
 
         Raises:
             ConfigError: The installation is incomplete.
@@ -166,11 +168,15 @@ class Project:
 
     @property
     def store(self) -> TraceStore:
-        """Where runs are recorded."""
-        if self._store is None:
-            from seamline.traces.store import SqliteTraceStore
+        """Where runs are recorded.
 
-            self._store = SqliteTraceStore(trace_store_path())
+        Raises:
+            TraceError: The connection string is not one of Postgres, or psycopg is missing.
+        """
+        if self._store is None or isinstance(self._store, str | Path):
+            from seamline.traces.store import open_store
+
+            self._store = open_store(self._store or trace_location())
         return self._store
 
     def trace(self, ref: str) -> RecordedRun:
@@ -318,6 +324,9 @@ def state_home() -> Path:
     return user_data_path("seamline")
 
 
-def trace_store_path() -> Path:
-    """The SQLite file that runs are recorded in by default."""
-    return state_home() / "seamline.sqlite"
+def trace_location() -> str | Path:
+    """Where runs are recorded by default: `$SEAMLINE_TRACES`, else a file in `state_home`.
+
+    It is the path of a SQLite file or a connection string; `open_store` takes both.
+    """
+    return os.environ.get("SEAMLINE_TRACES") or state_home() / "seamline.sqlite"

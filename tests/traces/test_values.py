@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -19,6 +20,7 @@ from seamline.traces.values import (
     digest_of,
     expand,
     externalise,
+    record_text,
 )
 
 JSON = st.recursive(
@@ -42,6 +44,17 @@ def test_any_value_comes_back_from_its_stored_form(value: Any) -> None:
     assert canonical_json(back) == canonical_json(value)
     assert all(digest_of(expand({"$blob": d}, blobs.__getitem__)) == d for d in blobs)
     assert canonical_json(stored) == canonical_json(round_trip(value)[0])
+
+
+@given(st.dictionaries(st.text(max_size=6), JSON, max_size=4))
+def test_a_record_reads_back_with_its_digest(record: dict[str, Any]) -> None:
+    assert digest_of(json.loads(record_text(record))) == digest_of(record)
+    assert ('"$blob"' in record_text(record)) == ('"$blob"' in canonical_json(record))
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**64), "\ud800", -0.0, 1e22, 5e-324, 1.0, "\0\u2028"])
+def test_odd_values_of_a_record_read_back(value: Any) -> None:
+    assert digest_of(json.loads(record_text({"value": value}))) == digest_of({"value": value})
 
 
 def test_small_values_stay_and_large_members_move_out() -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from seamline.agents.recorded import RecordedRun
     from seamline.project import Project
-    from seamline.traces.store import SqliteTraceStore
+    from seamline.traces.store import TraceStore
 
 __all__ = [
     "DEBUG_VARIABLE",
@@ -205,10 +205,14 @@ def open_run(ref: str, project: Path | None = None) -> RecordedRun:
 
 
 @contextlib.contextmanager
-def open_store() -> Iterator[SqliteTraceStore]:
-    """The trace store of this machine, closed afterwards."""
-    from seamline.project import trace_store_path
-    from seamline.traces.store import SqliteTraceStore
+def open_store() -> Iterator[TraceStore]:
+    """The trace store that runs are recorded in by default, closed afterwards.
 
-    with SqliteTraceStore(trace_store_path()) as store:
-        yield store
+    Raises:
+        TraceError: `SEAMLINE_TRACES` names none.
+    """
+    from seamline.project import trace_location
+    from seamline.traces import store
+
+    with contextlib.closing(store.open_store(trace_location())) as opened:
+        yield opened

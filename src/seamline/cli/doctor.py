@@ -73,6 +73,7 @@ def examine(project: Path | None = None) -> Iterator[Finding]:
     yield from _packages()
     yield from _project(project)
     yield _sqlite()
+    yield _traces()
     yield _processor()
     yield from _folders()
 
@@ -161,6 +162,16 @@ def _sqlite() -> Finding:
         fix = "use a Python with SQLite 3.35 or newer"
         return Finding(name="sqlite", state="error", detail=version, fix=fix)
     return Finding(name="sqlite", state="ok", detail=version)
+
+
+def _traces() -> Finding:
+    try:
+        with common.open_store() as store:
+            newest = store.runs(limit=1)
+            last = f"last run of {newest[0].agent}" if newest else "no run recorded yet"
+            return Finding(name="traces", state="ok", detail=f"{store.name}, {last}")
+    except SeamlineError as error:
+        return Finding(name="traces", state="error", detail=str(error))
 
 
 def _processor() -> Finding:

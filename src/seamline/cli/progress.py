@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from seamline.agents.events import AgentEvent
 
-__all__ = ["QUIET_SECONDS", "CountProgress", "RunProgress", "TransferProgress"]
+__all__ = ["QUIET_SECONDS", "CountProgress", "RunProgress", "TransferProgress", "Waiting"]
 
 QUIET_SECONDS = 2.0
 """What takes no longer than this tells nothing."""
@@ -76,6 +76,14 @@ class _Ticker:
             self._status.start()
         seconds = time.monotonic() - self._started
         self._status.update(f"{self._line} ({seconds:.0f} s)")
+
+
+class Waiting(_Ticker):
+    """Tells what is being done, where it takes its time."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._line = what
 
 
 class RunProgress(_Ticker):

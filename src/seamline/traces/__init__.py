@@ -8,7 +8,7 @@ from seamline.traces.ids import new_run_id
 from seamline.traces.journal import EffectKey, EffectKind, Entry, Journal, Outcome, RunMeta
 from seamline.traces.replay import ReplayEffects
 from seamline.traces.spans import SpanHooks
-from seamline.traces.store import RunSummary, SqliteTraceStore, TraceStore
+from seamline.traces.store import RunSummary, SqliteTraceStore, TraceStore, open_store
 from seamline.traces.trace import Trace, TraceEffect, TraceNode
 from seamline.traces.values import digest_of
 
@@ -41,5 +41,6 @@ __all__ = [
     "digest_of",
     "export_trace",
     "new_run_id",
+    "open_store",
     "read_trace",
 ]

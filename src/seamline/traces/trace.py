@@ -1,4 +1,4 @@
-"""A trace: what a run was, did, and came to."""
+"""A trace: what a run was, did, and came to; and one line about it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seamline.traces.view import view_effect
 if TYPE_CHECKING:
     from seamline.traces.compare import TraceDiff
 
-__all__ = ["Trace", "TraceEffect", "TraceNode"]
+__all__ = ["RunSummary", "Trace", "TraceEffect", "TraceNode"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,28 @@ class TraceEffect:
     def kind(self) -> EffectKind:
         """The kind of the effect."""
         return self.key.kind
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of a list of runs; times are seconds since the epoch."""
+
+    run_id: str
+    agent: str
+    agent_version: str
+    status: str
+    started: float
+    ended: float | None
+    parent: str | None
+    conversation: str | None
+    error: str | None
+    effects: int
+    forked_at: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None while it runs, or when it was killed."""
+        return None if self.ended is None else max(0.0, self.ended - self.started)
 
 
 @dataclass

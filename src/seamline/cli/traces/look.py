@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import time
 from typing import Annotated
 
 import typer
 
 from seamline.cli import common
+from seamline.cli.traces.moments import moment
 from seamline.errors import InputError
 from seamline.traces.journal import RunStatus
 
 __all__ = ["app"]
 
 app = typer.Typer()
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def _since(text: str) -> float:
-    """Seconds since the epoch for an age such as 90m, or a date such as 2026-01-31."""
-    age = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if age:
-        return time.time() - int(age[1]) * _UNITS[age[2]]
-    try:
-        return time.mktime(time.strptime(text, "%Y-%m-%d"))
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"--since {text!r} is neither an age like 90m, 12h, 7d nor a date like 2026-01-31"
-        ) from None
 
 
 def _status(text: str) -> str:
@@ -59,7 +43,7 @@ def list_runs(
         runs = store.runs(
             agent=agent,
             status=None if status is None else _status(status),
-            since=None if since is None else _since(since),
+            since=None if since is None else moment(since, "--since"),
             limit=limit,
         )
     if json:

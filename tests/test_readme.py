@@ -15,8 +15,8 @@ from seamline.cli.main import app
 BLOCK = re.compile(r"<!-- test: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
 
 
-def block(root: Path, name: str) -> str:
-    blocks = dict(BLOCK.findall((root / "README.md").read_text(encoding="utf-8")))
+def block(root: Path, name: str, file: str = "README.md") -> str:
+    blocks = dict(BLOCK.findall((root / file).read_text(encoding="utf-8")))
     return str(blocks[name])
 
 
@@ -43,6 +43,15 @@ def test_an_agent_is_a_node_of_another_graph(root: Path) -> None:
     state = asyncio.run(scope["graph"].compile().ainvoke({"text": text}))
     assert state["result"]["agent"] == "icd10_coder"
     assert state["result"]["output"]["codes"]
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_trace_replays_forks_and_is_compared(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(compile(block(root, "traces", "docs/traces.md"), "docs/traces.md", "exec"), {})
+    assert "tool:icd10_select/1/model" in capsys.readouterr().out
 
 
 def test_every_command_that_is_named_exists(root: Path) -> None:

@@ -511,7 +511,8 @@ def _summary(row: Sequence[Any]) -> RunSummary:
         # A damaged header must not hide the other runs; reading the trace names the damage.
         with contextlib.suppress(ValueError, TypeError, LookupError):
             forked_at = json.loads(header)["meta"]["forked_at"]
-    return RunSummary(*columns, forked_at=forked_at if isinstance(forked_at, str) else None)
+    columns.append(forked_at if isinstance(forked_at, str) else None)
+    return RunSummary(*columns)
 
 
 def _row_id(connection: Connection, run_id: str) -> Any:

@@ -162,6 +162,7 @@ def test_mentions_come_with_what_the_text_says_of_them(
         ("No evidence of pneumonia.", "pneumonia", "negated"),
         ("Pulmonary embolism was ruled out.", "Pulmonary embolism", "negated"),
         ("Denies fever but has a cough.", "cough", "present"),
+        ("His white blood cell count was within normal limits.", "white blood cell", "negated"),
         ("Her father had asthma.", "asthma", "family"),
         ("History of asthma.", "asthma", "historical"),
         ("Suspected cellulitis of the left leg.", "cellulitis", "possible"),
@@ -173,6 +174,21 @@ def test_assertion(mentions_module: Any, text: str, word: str, assertion: str) -
     [sentence] = mentions_module.sentences(text)
     at = text.index(word)
     assert mentions_module.assertion_of(text, sentence, at, at + len(word)) == assertion
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("She got her COVID-19 vaccine last week, and feels much safer about traveling now.", []),
+        ("He had COVID-19, vaccine given later.", ["COVID-19"]),
+        ("Referred for breast cancer screening because of obesity.", ["obesity"]),
+    ],
+)
+def test_what_guards_against_a_condition_does_not_name_it(
+    search_tool: Tool, index_cache: Path, text: str, named: list[str]
+) -> None:
+    output: Any = found(search_tool, index_cache, text)
+    assert [mention.text for mention in output.mentions] == named
 
 
 def test_numbers_titles_and_lists_do_not_break_sentences(mentions_module: Any) -> None:

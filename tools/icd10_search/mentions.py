@@ -65,6 +65,12 @@ _INSIDE = words_of(
     """
 )
 _OPEN_ENDED = words_of("right left bilateral upper lower anterior posterior other")
+_AGAINST = words_of(
+    """
+    vaccine vaccines vaccination vaccinations immunization immunizations booster boosters shot
+    shots prophylaxis screening pandemic
+    """
+)  # before one of these, a condition's name does not say that anybody has it
 _SECTION_WORTH = {
     "assessment": 1.35,
     "history": 1.15,
@@ -260,6 +266,11 @@ def _credible(
     text: str, tokens: Sequence[_Token], i: int, j: int, best: float, index: Icd10Index
 ) -> bool:
     """Whether a phrase names a condition itself: by its head, or by being a whole title."""
+    after = tokens[j + 1 : j + 2]
+    if after and _broken(text[tokens[j].end : after[0].start]):
+        after = []
+    if any(token.low in _AGAINST for token in (*tokens[i : j + 1], *after)):
+        return False
     if i == j:
         return best >= _ALONE and not _is_name(text, tokens, i)
     return best >= _WHOLE or any(_names(t.low, index) for t in tokens[i : j + 1])

@@ -502,7 +502,8 @@ NEGATION_BEFORE: tuple[str, ...] = (
 NEGATION_AFTER: tuple[str, ...] = (
     "ruled out", "was excluded", "were excluded", "is absent", "absent", "not present", "negative",
     "unlikely", "not seen", "not detected", "not observed", "not found", "not identified",
-    "was not", "were not", "is not", "are not", "denied",
+    "was not", "were not", "is not", "are not", "denied", "is normal", "was normal", "are normal",
+    "were normal", "within normal", "within a normal",
 )  # fmt: skip
 FAMILY_CUES: tuple[str, ...] = (
     "family history", "mother", "father", "brother", "brothers", "sister", "sisters", "grandmother",

@@ -17,7 +17,7 @@ from seamline.agents.result import AgentResult
 from seamline.agents.runs import Run
 from seamline.agents.runtime import Runtime
 from seamline.agents.spec import AgentSpec, Budget
-from seamline.errors import InputError, TraceError
+from seamline.errors import DivergenceError, InputError, TraceError
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from seamline.agents.graph import AgentGraph
     from seamline.project import Project
+    from seamline.traces.trace import Trace
 
 __all__ = ["Agent"]
 
@@ -116,28 +117,32 @@ class Agent:
         answer: str | None = None,
         *,
         on_progress: Listener | None = None,
-        budget: Budget | None = None,
     ) -> AgentResult:
         """The result of a run that asked a question or was killed, gone on with.
 
         What the run did before is served from its journal, and what comes now is recorded in
-        it. This works in another process, and another day. A tool that was at work when the
-        run was killed is called again.
+        it, under the budget that the run began with. This works in another process, and another
+        day. A tool that was at work when the run was killed is called again.
 
         Args:
             run_id: The run.
             answer: A person's answer to what the run asked. A run that was killed needs none;
                 one that is given is kept for a question to come.
             on_progress: As for `arun`.
-            budget: Instead of the agent's own.
 
         Raises:
             TraceError: There is no such run, or it is still running.
             InputError: It is over, its question is not answered, or the agent has changed.
+            DivergenceError: What it did before does not come out as it did; it waits on.
         """
-        self._check_resumable(run_id, answer)
-        run = self.runtime.reopen(run_id, budget=budget, listener=on_progress)
-        return await self.execute(run, answer)
+        before = self._check_resumable(run_id, answer)
+        run = self.runtime.reopen(run_id, listener=on_progress)
+        try:
+            return await self.execute(run, answer)
+        except DivergenceError:
+            if before.outcome is not None:
+                run.journal.finish(before.outcome)
+            raise
 
     def resume(
         self,
@@ -145,10 +150,9 @@ class Agent:
         answer: str | None = None,
         *,
         on_progress: Listener | None = None,
-        budget: Budget | None = None,
     ) -> AgentResult:
         """`aresume` for sync callers."""
-        return wait_for(self.aresume(run_id, answer, on_progress=on_progress, budget=budget))
+        return wait_for(self.aresume(run_id, answer, on_progress=on_progress))
 
     def trace(self, run_id: str) -> RecordedRun:
         """A recorded run of this agent's store, by its id, a beginning of it, or `last`.
@@ -260,6 +264,9 @@ class Agent:
         config: RunnableConfig = {"configurable": {"thread_id": thread, self.runtime.key: thread}}
         try:
             await graph.ainvoke({"person_answer": answer}, config)
+        except DivergenceError:
+            # Whoever took the run up knows what its journal should say of it.
+            raise
         except BaseException as error:
             # Nodes seal the trace of what goes wrong in them; this is for what goes wrong
             # between them.
@@ -279,7 +286,8 @@ class Agent:
         run.result.record_source(lambda: RecordedRun.of(store.trace(thread), self._project))
         return run.result
 
-    def _check_resumable(self, run_id: str, answer: str | None) -> None:
+    def _check_resumable(self, run_id: str, answer: str | None) -> Trace:
+        """The run as it stands, where it can go on."""
         if answer is not None and not answer.strip():
             raise InputError("the answer is empty; give a few words")
         trace = self.runtime.store.trace(run_id)
@@ -293,7 +301,14 @@ class Agent:
             raise InputError(f"run {trace.run_id} asks: {asked}; give an answer")
         changed = self.runtime.changed_since(trace.meta)
         if changed:
+            fix = "bring the old version back, or start a new run"
+            if trace.status == "needs_answer":
+                fix = (
+                    f"go on with `seamline traces replay {trace.run_id} --mode fork --answer …`, "
+                    "which keeps the old versions"
+                )
             raise InputError(
                 f"run {trace.run_id} cannot go on: {', '.join(changed)} changed since it began; "
-                "bring the old version back, or start a new run"
+                + fix
             )
+        return trace

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from seamline.agents.assembly import Assembly, Parts, assemble
 from seamline.agents.build import agent_of, agent_spec, check_bindings, run_header
 from seamline.agents.events import Listener
+from seamline.agents.outcome import compose_result, crashed
 from seamline.agents.replaying import budget_of, header_of, recorded_parts, switch_by_task
 from seamline.agents.result import AgentResult
 from seamline.agents.spec import SLOTS, AgentSpec, Slot
-from seamline.errors import ConfigError, InputError
+from seamline.errors import ConfigError, DivergenceError, InputError
 from seamline.models.pinned import OFF, PinnedModel
 from seamline.traces.effects import RecordEffects
 from seamline.traces.fork import ForkCounts, ForkEffects, ForkPlan, find_step
@@ -66,7 +67,8 @@ class Changes:
 class Fork:
     """A fork that was executed: its result, with a trace of its own, and what it cost.
 
-    `at` is the key of the effect at which it left its parent, or `input`.
+    `at` is the key of the effect at which it left its parent, `input` for the start, `end` for
+    where the parent waited for an answer.
     """
 
     result: AgentResult
@@ -80,21 +82,26 @@ async def fork(
 ) -> Fork:
     """Execute a fork and record it as a new run; see `RecordedRun.afork`."""
     spec = agent_spec(project, trace.meta.agent)
+    _check(project, trace, changes)
     at = _step(trace, changes)
+    whole = at is None and changes.text is None
     after = _changed_parts(project, spec, trace, changes)
     check_bindings(spec, after.decider.policies, after.tools)
+    headers = [*trace.meta.history, header_of(trace)]
+    before = [recorded_parts(project, spec, header) for header in headers]
     plan = ForkPlan(
         parent=trace,
         at=at,
         given=_given(at, changes),
+        whole=whole,
+        answered=changes.answer is not None,
         stale=_stale(trace, after),
         guarded=_guarded(after, changes),
     )
     agent = agent_of(project, spec, after, hooks=[SpanHooks()])
-    journal = project.store.start_run(_meta(project, trace, after, at, changes))
+    where = "end" if whole else "input" if at is None else at.key.text
+    journal = project.store.start_run(_meta(project, trace, after, where, changes))
     effects = ForkEffects(plan, journal, RecordEffects(journal, hooks=agent.runtime.hooks))
-    headers = [*trace.meta.history, header_of(trace)]
-    before = [recorded_parts(project, spec, header) for header in headers]
     run = agent.runtime.take_up(
         journal,
         effects,
@@ -102,18 +109,15 @@ async def fork(
         listener=listener,
         parts_at=switch_by_task([*before, after], plan.assemblies()),
     )
-    result = await agent.execute(run, changes.answer)
-    return Fork(
-        result=result,
-        parent=trace.run_id,
-        at="input" if at is None else at.key.text,
-        counts=effects.counts,
-    )
+    try:
+        result = await agent.execute(run, changes.answer)
+    except DivergenceError as error:
+        run.finish(compose_result(spec, run, {"stop": crashed(error)}))
+        raise
+    return Fork(result=result, parent=trace.run_id, at=where, counts=effects.counts)
 
 
-def _meta(
-    project: Project, trace: Trace, after: Parts, at: Entry | None, changes: Changes
-) -> RunMeta:
+def _meta(project: Project, trace: Trace, after: Parts, where: str, changes: Changes) -> RunMeta:
     given = trace.meta.input if changes.text is None else {"text": changes.text}
     old = trace.meta
     return RunMeta(
@@ -126,14 +130,28 @@ def _meta(
         conversation=old.conversation,
         budget=old.budget,
         parent=old.run_id,
-        forked_at="input" if at is None else at.key.text,
+        forked_at=where,
         changes=changes.told(),
-        history=[] if at is None else [*old.history, header_of(trace)],
+        history=[] if where == "input" else [*old.history, header_of(trace)],
         **run_header(project, after),
     )
 
 
 # -- what is changed
+
+
+def _check(project: Project, trace: Trace, changes: Changes) -> None:
+    """Nothing, where each change is one of something that the run used.
+
+    Raises:
+        InputError: It did not use the policy or the skill, or a change says too little.
+    """
+    if changes.answer is not None and not changes.answer.strip():
+        raise InputError("the answer is empty; give a few words")
+    if changes.policy is not None:
+        _slot_of(project, trace, changes.policy)
+    if changes.adapter is not None:
+        _adapter_change(trace, changes, _recorded_skills(trace))
 
 
 def _changed_parts(project: Project, spec: AgentSpec, trace: Trace, changes: Changes) -> Parts:
@@ -177,7 +195,8 @@ def _orchestrator(
     chosen_locally = changes.base is not None or changes.model is not None
     if changes.endpoint is not None or (endpoint is not None and not chosen_locally):
         return project.endpoint(str(endpoint)), None
-    return local, spec.model.decide
+    # The skill that followed the policies then, whatever agent.yaml says now.
+    return local, str(recorded.get("skill") or spec.model.decide)
 
 
 def _local(project: Project, trace: Trace, changes: Changes) -> PinnedModel:
@@ -196,24 +215,47 @@ def _local(project: Project, trace: Trace, changes: Changes) -> PinnedModel:
         if version != OFF:
             project.skills.get(f"{name}@{version}")
         pins[name] = version
-    if changes.base is None or changes.base == project.base.name:
-        return PinnedModel(project.local_model, project.skills, pins)
-    if changes.base not in project.bases:
-        raise ConfigError(
-            f"no base {changes.base!r} in models/bases; declared are: {', '.join(project.bases)}"
-        )
-    return PinnedModel(
-        LocalModel(project.bases[changes.base], project.skills), project.skills, pins
-    )
+    _check_digests(project, trace, changes, pins)
+    model = project.local_model
+    if changes.base is not None and changes.base != project.base.name:
+        if changes.base not in project.bases:
+            known = ", ".join(project.bases)
+            raise ConfigError(f"no base {changes.base!r} in models/bases; declared are: {known}")
+        model = LocalModel(project.bases[changes.base], project.skills)
+    return PinnedModel(model, project.skills, pins)
+
+
+def _check_digests(
+    project: Project, trace: Trace, changes: Changes, pins: Mapping[str, str]
+) -> None:
+    """Nothing, where what is not changed is by digest what the run used."""
+    for identity in _identities(trace):
+        name, _, version = str(identity.get("skill") or "").partition("@")
+        base = identity.get("base_digest")
+        if base is not None and changes.base is None and base != project.base.digest:
+            raise InputError(
+                f"run {trace.run_id} was answered on base {base}, the project's is now "
+                f"{project.base.digest}; say --base {project.base.name} to fork it on that"
+            )
+        if not version or version == OFF or pins.get(name) != version:
+            continue
+        digest = project.skills.get(f"{name}@{version}").spec.adapter.digest
+        if identity.get("adapter_digest") not in (None, digest):
+            raise InputError(
+                f"run {trace.run_id} used adapter {identity['adapter_digest']} as "
+                f"{name}@{version}, which is now {digest}; bring that adapter back"
+            )
+
+
+def _identities(trace: Trace) -> list[Mapping[str, Any]]:
+    """Who answered the policies, and the skill of each tool."""
+    tools = (tool.get("model") or {} for tool in trace.meta.tools.values())
+    return [trace.meta.model, *tools]
 
 
 def _recorded_skills(trace: Trace) -> dict[str, str]:
     """Skill to the version that the run used."""
-    identities = [
-        trace.meta.model,
-        *(tool.get("model") or {} for tool in trace.meta.tools.values()),
-    ]
-    found = (str(one["skill"]).partition("@") for one in identities if one.get("skill"))
+    found = (str(one["skill"]).partition("@") for one in _identities(trace) if one.get("skill"))
     return {name: version for name, _, version in found if version}
 
 
@@ -247,24 +289,37 @@ def _skill_at(trace: Trace, step: Entry) -> str:
 
 
 def _step(trace: Trace, changes: Changes) -> Entry | None:
-    """The effect from which on the fork is live; None for the start of the run."""
+    """The effect from which on the fork is live; None for the start of the run, or its end."""
     if changes.text is not None:
         if changes.at is not None:
             raise InputError("another input changes the run from its start; leave out `at`")
         return None
     if changes.at is not None:
-        return find_step(trace, changes.at)
+        return _alone(trace, find_step(trace, changes.at))
     if changes.tool_result is not None:
         raise InputError("a tool's result needs the step of its call; say `at`")
     first = next((entry for entry in trace.entries if _concerns(trace, entry, changes)), None)
+    if first is None and changes.answer is not None and trace.status == "needs_answer":
+        return None
     if first is None:
-        told = changes.told()
+        told = ", ".join(changes.told())
         raise InputError(
-            f"the change {told} concerns no effect of run {trace.run_id}"
+            f"nothing in run {trace.run_id} hangs on the change of {told}; name a step with --at"
             if told
             else "a fork needs a step or a change; say `at`, a policy, an adapter, an input"
         )
-    return first
+    return _alone(trace, first)
+
+
+def _alone(trace: Trace, at: Entry) -> Entry:
+    """The step, where nothing that its task asked before would have to stay as it was."""
+    for entry in trace.entries:
+        same = entry.key.path == at.key.path and entry.kind == at.kind == "model"
+        if same and entry.seq < at.seq and not at.key.path.endswith("/model"):
+            raise InputError(
+                f"step {at.key} is not the first question of its task; fork {entry.key.text}"
+            )
+    return at
 
 
 def _concerns(trace: Trace, entry: Entry, changes: Changes) -> bool:

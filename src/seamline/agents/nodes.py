@@ -31,6 +31,7 @@ from seamline.agents.spec import AgentSpec, InputLimits
 from seamline.agents.state import RunState, ToolState
 from seamline.errors import (
     BudgetExceededError,
+    DivergenceError,
     InputError,
     SeamlineError,
     ToolCallError,
@@ -138,6 +139,9 @@ class Nodes:
 
     def _abandon(self, run: Run, state: RunState, error: BaseException) -> None:
         """Seal the trace of a run that a bug or a cancellation ends."""
+        if isinstance(error, DivergenceError):
+            self._runs.close(run)
+            return
         with contextlib.suppress(TraceError):
             run.finish(compose_result(self.spec, run, {**state, "stop": crashed(error)}))
         self._runs.close(run)

@@ -13,7 +13,7 @@ from seamline.agents.spec import AgentSpec, Budget, Slot
 from seamline.errors import ConfigError, DivergenceError, PolicyError
 from seamline.models.pinned import AbsentModel
 from seamline.traces.fork import assembly_of
-from seamline.traces.replay import ReplayEffects, unwritten_journal
+from seamline.traces.replay import PATIENCE, ReplayEffects, is_inside, unwritten_journal
 from seamline.traces.values import FieldDiff, canonical_json, diff_fields, expand
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ async def replay(project: Project, trace: Trace) -> Replay:
     """
     started = time.perf_counter()
     spec = agent_spec(project, trace.meta.agent)
-    effects = ReplayEffects(trace)
+    # The graph of an agent without a graph.py of its own runs one node at a time.
+    effects = ReplayEffects(trace, patience=0.0 if spec.graph is None else PATIENCE)
     agent = agent_of(project, spec, recorded_parts(project, spec, header_of(trace)))
     run = agent.runtime.take_up(
         unwritten_journal(trace),
@@ -69,11 +70,12 @@ async def replay(project: Project, trace: Trace) -> Replay:
         budget=budget_of(trace, spec),
         parts_at=_parts_at(project, spec, trace),
     )
-    early = ""
+    early = "the run was killed before it could end" if trace.outcome is None else ""
     try:
         await agent.execute(run, None)
-    except DivergenceError:
-        if (trace.outcome is not None and not _was_broken_off(trace)) or effects.unserved():
+    except DivergenceError as error:
+        ended = trace.outcome is not None and not _was_broken_off(trace)
+        if ended or _left_behind(effects, error):
             raise
         early = "the run was killed here" if trace.outcome is None else trace.outcome.error or ""
     except Exception:
@@ -110,7 +112,15 @@ def _was_broken_off(trace: Trace) -> bool:
 
     result = trace.outcome.result if trace.outcome is not None else None
     kind = result.get("error_type") if isinstance(result, dict) else None
+    if kind in ("TraceError", "DivergenceError"):
+        return True
     return kind is not None and kind not in errors.__all__
+
+
+def _left_behind(effects: ReplayEffects, error: DivergenceError) -> bool:
+    """Whether effects are left that do not lie in the call at which the journal ends."""
+    asked = error.effect.rpartition("#")[0]
+    return any(not is_inside(key.path, asked) for key in effects.unserved())
 
 
 def header_of(trace: Trace) -> dict[str, Any]:

@@ -87,10 +87,10 @@ class Runtime:
         )
         return self._record(self.store.start_run(meta), budget=budget, listener=listener)
 
-    def reopen(
-        self, run_id: str, *, budget: Budget | None = None, listener: Listener | None = None
-    ) -> Run:
+    def reopen(self, run_id: str, *, listener: Listener | None = None) -> Run:
         """A run that waits for an answer or was killed; what it did is served, not done again.
+
+        It keeps its budget: what is left of it is part of what its policies were asked.
 
         Raises:
             TraceError: There is no such run, or it is over.
@@ -102,7 +102,10 @@ class Runtime:
                 f"run {run_id} is one of agent {agent!r}, not {self.spec.name!r}; "
                 f"resume it with project.agent({agent!r})"
             )
-        return self._record(self.store.resume_run(run_id), budget=budget, listener=listener)
+        journal = self.store.resume_run(run_id)
+        kept = journal.meta.budget
+        budget = Budget.model_validate(kept) if kept else None
+        return self._record(journal, budget=budget, listener=listener)
 
     def changed_since(self, meta: RunMeta) -> list[str]:
         """What is no longer as it was when a run with this header started."""

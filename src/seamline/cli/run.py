@@ -80,7 +80,7 @@ def run(
         else:
             result = _ran(runner, source, answer, conversation, budget)
             if result.question is not None and not json and _can_ask():
-                result = _ask(runner, result, budget)
+                result = _ask(runner, result)
     _tell(runner, result, json=json)
     raise typer.Exit(status_code(result))
 
@@ -127,13 +127,13 @@ def _can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _ask(runner: Agent, result: AgentResult, budget: Budget) -> AgentResult:
+def _ask(runner: Agent, result: AgentResult) -> AgentResult:
     """The result once the person at the terminal has answered, or as it is if they will not."""
     said = typer.prompt(result.question or "", default="", show_default=False, err=True)
     if not said.strip():
         return result
     with RunProgress() as progress:
-        return runner.resume(result.run_id, said, on_progress=progress, budget=budget)
+        return runner.resume(result.run_id, said, on_progress=progress)
 
 
 def _resumed(
@@ -146,8 +146,10 @@ def _resumed(
 ) -> AgentResult:
     if text is not None or file is not None:
         raise typer.BadParameter("--resume takes no text; the run has it")
+    if budget != runner.spec.budget:
+        raise typer.BadParameter("--resume takes no budget; the run keeps the one it began with")
     with RunProgress() as progress:
-        return runner.resume(run_id, answer, on_progress=progress, budget=budget)
+        return runner.resume(run_id, answer, on_progress=progress)
 
 
 def _tell(runner: Agent, result: AgentResult, *, json: bool) -> None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalModel"]
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+# A decision is read off the logits: nothing is drawn, so there is no seed.
+_SCORED = {"method": "scored", "temperature": 0.0, "seed": None}
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers")
 
 
@@ -273,7 +275,7 @@ class LocalModel:
                     scores=own,
                     labels=tuple(contract.labels) if contract.read == "labels" else (),
                     usage=Usage(input_tokens=len(row)),
-                    lineage=lineage | shape,
+                    lineage=lineage | shape | {"sampling": _SCORED},
                     token_ids=row.ids,
                     answers=tuple(next(chosen) for _ in row.branches),
                 )
@@ -324,7 +326,14 @@ class LocalModel:
         return WriteResponse(
             text=encoder.tokenizer.decode(out, skip_special_tokens=True).strip(),
             usage=Usage(input_tokens=len(ids), output_tokens=len(out)),
-            lineage=self._lineage(skill),
+            lineage={
+                **self._lineage(skill),
+                "sampling": {
+                    "method": "sampled" if request.temperature > 0 else "greedy",
+                    "temperature": request.temperature,
+                    "seed": request.seed,
+                },
+            },
             token_ids=tuple(ids),
             output_ids=tuple(out.tolist()),
         )

@@ -38,7 +38,7 @@ def find_step(trace: Trace, step: str) -> Entry:
     Raises:
         InputError: The run has no such step; the message lists the steps it has.
     """
-    if step.isdecimal():
+    if step.isdecimal() and len(step) < 10:
         found = [entry for entry in trace.entries if entry.seq == int(step)]
     elif re.search(r"#\d+$", step):
         found = [entry for entry in trace.entries if entry.key.text == step]
@@ -65,6 +65,8 @@ class ForkPlan:
         at: The effect from which on the fork is live; None for the start of the run.
         given: A result that stands in the place of the effect at `at`, in the form in which
             the effect's kind records it.
+        whole: The fork leaves at the end of the journal: where the run waited for an answer.
+        answered: The question that the run may ask has another answer now.
         stale: Tools whose code is another one now; their recorded calls are not reused.
         guarded: Tools with side effects, which a fork does not run.
     """
@@ -72,12 +74,16 @@ class ForkPlan:
     parent: Trace
     at: Entry | None
     given: Json | None = None
+    whole: bool = False
+    answered: bool = False
     stale: frozenset[str] = frozenset()
     guarded: frozenset[str] = frozenset()
 
     def in_prefix(self, entry: Entry) -> bool:
         """Whether an effect of the parent comes before the fork, and is kept as it is."""
         at = self.at
+        if self.whole:
+            return True
         return at is not None and entry.seq < at.seq and not is_inside(entry.key.path, at.key.path)
 
     def assemblies(self) -> dict[str, int]:
@@ -201,25 +207,22 @@ class ForkEffects(EffectHelpers):
         return await self._live(key, asked, hand_in, guard=False)
 
     async def _live(self, key: EffectKey, asked: Plain, live: Live, *, guard: bool = True) -> Json:
-        if guard and key.kind in ("tool", "retrieval"):
-            self._refuse_side_effects(asked)
-        if key.kind not in ("clock", "id", "random"):
+        name = self._tool_of(asked)
+        if guard and key.kind in ("tool", "retrieval") and name in self.plan.guarded:
+            live = _refusing(name)
+        elif key.kind not in ("clock", "id", "random"):
             self.counts.live += 1
-        result = await self._record.perform_live(key, asked, live)
+        try:
+            result = await self._record.perform_live(key, asked, live)
+        except BaseException:
+            self._on_track = False
+            raise
         entry = self._entries.get(key)
         if entry is None or canonical_json(self.plan.parent.result(entry)) != canonical_json(
             result
         ):
             self._on_track = False
         return result
-
-    def _refuse_side_effects(self, asked: Plain) -> None:
-        name = self._tool_of(asked)
-        if name in self.plan.guarded:
-            raise InputError(
-                f"the tool {name} has side effects and a fork does not run it; hand in its result "
-                "with --tool-result, or allow it with --allow-side-effects"
-            )
 
     @staticmethod
     def _tool_of(asked: Plain) -> Json:
@@ -228,6 +231,8 @@ class ForkEffects(EffectHelpers):
     def _reusable(self, entry: Entry, asked: Plain) -> bool:
         if entry.kind == "clock":
             return self._on_track
+        if entry.kind == "answer" and self.plan.answered:
+            return False
         at = self.plan.at
         if at is not None and is_inside(at.key.path, entry.key.path):
             return False
@@ -270,3 +275,15 @@ def _same_question(entry: Entry, asked: Plain, parent: Trace) -> bool:
     left = {key: value for key, value in recorded.items() if key not in LINEAGE_FIELDS}
     right = {key: value for key, value in asked.value.items() if key not in LINEAGE_FIELDS}
     return not diff_fields(left, right, limit=1)
+
+
+def _refusing(tool: Json) -> Live:
+    """Refuses a call as an outcome of its own, so that the fork replays with its refusal."""
+
+    async def refuse() -> Json:
+        raise InputError(
+            f"the tool {tool} has side effects and a fork does not run it; hand in its result "
+            "with --tool-result, or allow it with --allow-side-effects"
+        )
+
+    return refuse

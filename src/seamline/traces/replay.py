@@ -11,10 +11,10 @@ from seamline.traces.journal import EffectKey, EffectKind, Entry, Journal, Outco
 from seamline.traces.trace import Trace
 from seamline.traces.values import Blobs, Json, Plain
 
-__all__ = ["ReplayEffects", "is_inside", "outer_entries", "unwritten_journal"]
+__all__ = ["PATIENCE", "ReplayEffects", "is_inside", "outer_entries", "unwritten_journal"]
 
-_STALL_SECONDS = 1.0
-"""How long a parallel branch waits for one that the journal has before it."""
+PATIENCE = 60.0
+"""Seconds that a parallel branch waits for one that the journal has before it."""
 
 
 def is_inside(path: str, outer: str) -> bool:
@@ -39,10 +39,16 @@ class ReplayEffects(EffectHelpers):
     `live` is never called, but for one effect: the answer that the recorded run still waited
     for when it stopped, whose `live` waits as it did then. Parallel branches that ask early
     wait until it is their turn, so that what depends on their order comes out the same.
+
+    Args:
+        trace: The run.
+        patience: Seconds without anything being served after which an effect that the journal
+            has first is taken to be missing; 0 where nothing runs in parallel.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, patience: float = PATIENCE) -> None:
         self._trace = trace
+        self._patience = patience
         self._entries = {entry.key: entry for entry in trace.entries}
         self._order = [entry.key for entry in outer_entries(trace.entries)]
         self._outer = set(self._order)
@@ -82,7 +88,7 @@ class ReplayEffects(EffectHelpers):
         before = self._next
         while True:
             try:
-                await asyncio.wait_for(event.wait(), _STALL_SECONDS)
+                await asyncio.wait_for(event.wait(), self._patience)
                 return
             except TimeoutError:
                 if self._next > before:

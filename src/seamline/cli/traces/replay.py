@@ -107,6 +107,8 @@ def replay(
     if mode is not Mode.FORK and given:
         names = ", ".join("--" + name.replace("_", "-") for name in given)
         raise typer.BadParameter(f"{names} change the run; add --mode fork")
+    if force and mode is not Mode.VERIFY:
+        raise typer.BadParameter("--force compares on another runtime; add --mode verify")
     recorded = common.open_run(run, project)
     if mode is Mode.SERVED:
         _served(recorded, json=json)
@@ -231,6 +233,9 @@ def _tell_forked(recorded: RecordedRun, found: Fork) -> None:
 
 def _json_file(path: Path) -> Any:
     try:
-        return json_module.loads(path.read_text("utf-8"))
+        found = json_module.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}; give a tool's output") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no JSON object; a tool's output is one")
+    return found

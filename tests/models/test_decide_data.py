@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from seamline.loading import load_module
 
@@ -42,6 +43,53 @@ def test_a_condition_cannot_be_answered_without_the_state(root: Path) -> None:
     often = [labels for labels in seen.values() if len(labels) >= 12]
     assert len(often) > 100
     assert sum(len(set(labels)) == 2 for labels in often) / len(often) > 0.95
+
+
+@pytest.fixture(scope="module")
+def written(root: Path) -> ModuleType:
+    return load_module(root / "models/skills/decide/0.2.0/data.py")
+
+
+def test_written_worlds_are_whole_and_know_no_domain(written: ModuleType) -> None:
+    worlds = list(written.worlds())
+    rows = [row for world in worlds for row in written.rows_of(world, random.Random(1))]
+    assert len(worlds) > 900
+    labels = [b["label"] for row in rows if row["kind"] == "rules" for b in row["branches"]]
+    assert 0.4 < sum(labels) / len(labels) < 0.55
+    barred = [row for row in rows if written.domain_words_in(written.row_text(row))]
+    # `build` drops these; the writers were told to avoid such words.
+    assert len(barred) < 0.03 * len(rows)
+    for world in worlds:
+        states = len(world.get("states", ()))
+        assert all(len(letters) == states for _, letters in world.get("ask", ()))
+        names = {name for name, _ in world.get("options", ())}
+        assert all(right in names | {"none"} for _, right in world.get("requests", ()))
+
+
+def test_written_worlds_hold_no_state_or_policy_of_the_suite(
+    written: ModuleType, root: Path
+) -> None:
+    def plain(text: str) -> str:
+        return " ".join(text.lower().split())
+
+    suite: set[str] = set()
+    for name in ("general", "pairs"):
+        for case in yaml.safe_load((root / f"tests/decisions/{name}.yaml").read_text()):
+            suite |= {plain(case["context"]), plain(case["instructions"])}
+    seen: set[str] = set()
+    for world in written.worlds():
+        seen.add(plain(world["instructions"]))
+        seen |= {plain(state) for state in world.get("states", ())}
+        seen |= {plain(f"request: {text}") for text, _ in world.get("requests", ())}
+    assert len(suite) > 200
+    assert suite & seen == set()
+
+
+def test_most_conditions_of_a_world_hold_in_one_state_and_not_in_another(
+    written: ModuleType,
+) -> None:
+    asked = [letters for world in written.worlds() for _, letters in world.get("ask", ())]
+    assert sum(len(set(letters)) == 2 for letters in asked) / len(asked) > 0.9
 
 
 @pytest.mark.data

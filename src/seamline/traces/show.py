@@ -18,6 +18,7 @@ from seamline.traces.view import EffectView, cut, inner, short_digest, view_effe
 __all__ = ["runs_table", "totals", "trace_tree"]
 
 _WIDTH = 60
+_SHORT_ID = 18
 _QUIET = ("clock", "id", "random")
 _STYLES = {
     "done": "green",
@@ -29,8 +30,11 @@ _STYLES = {
 }
 
 
-def runs_table(runs: list[RunSummary]) -> Table:
-    """Runs as a table, one line each at 100 columns.
+def runs_table(runs: list[RunSummary], *, width: int = 100) -> Table:
+    """Runs as a table, one line each in so many columns.
+
+    Below 100 columns an id is cut to the beginning that holds its millisecond, which finds the
+    run as well as the whole does.
 
     A fork stands under its parent where both are among `runs`, and says at which effect it was
     forked; a family stands where its newest member would.
@@ -48,7 +52,7 @@ def runs_table(runs: list[RunSummary]) -> Table:
         status = Text(run.status, style=_STYLES.get(run.status, ""))
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         table.add_row(
-            Text(indent + cut(run.run_id, 0)),
+            Text(indent + cut(run.run_id, 0)[: None if width >= 100 else _SHORT_ID]),
             Text(cut(name, 0), no_wrap=True, overflow="ellipsis"),
             status,
             _day(run.started),

@@ -54,7 +54,8 @@ def list_runs(
         return
     from seamline.traces.show import runs_table
 
-    common.console().print(runs_table(runs))
+    console = common.console()
+    console.print(runs_table(runs, width=console.width))
 
 
 @app.command("show")

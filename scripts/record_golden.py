@@ -25,7 +25,7 @@ TWO = (
     "Assessment: type 2 diabetes mellitus. Essential hypertension. Continue metformin and "
     "lisinopril; recheck in three months."
 )
-HAND = "Seen in clinic today after a fall on the ice. Fracture of the wrist. Splint applied."
+ONE = "Assessment: essential hypertension. Continue lisinopril, recheck in three months."
 NOTHING = "Please send the forms for the school trip to the front desk. The bus leaves at nine."
 SPANISH = (
     "El paciente acude por control anual. Refiere buen estado general y no toma ninguna "
@@ -63,8 +63,8 @@ def _note(name: str) -> str:
     return (ROOT / "examples" / name).read_text(encoding="utf-8")
 
 
-def _coded(text: str, answer: str | None = None, budget: Budget | None = None) -> Case:
-    return lambda project: project.agent("icd10_coder").run(text, answer=answer, budget=budget)
+def _coded(text: str, budget: Budget | None = None) -> Case:
+    return lambda project: project.agent("icd10_coder").run(text, budget=budget)
 
 
 def _reviewed(text: str, budget: Budget | None = None) -> Case:
@@ -81,11 +81,24 @@ def _handed_in(project: Project) -> AgentResult:
     return found.result
 
 
+def _asked(project: Project) -> AgentResult:
+    """A run that waits for a person: its one code is told to fit as well as another."""
+    run = project.agent("icd10_coder").run(ONE).trace
+    [call] = [effect for effect in run.effects if str(effect.key) == "tool:icd10_check/1#1 (tool)"]
+    output = call.result["value"]
+    output["codes"][0]["ties"] = True
+    return run.fork(at="tool:icd10_check/1", tool_result=output).result
+
+
+def _answered(project: Project) -> AgentResult:
+    return _asked(project).trace.fork(answer="the primary, essential one").result
+
+
 CASES: dict[str, Case] = {
     "icd10_coder/outpatient_note": _coded(_note("notes/outpatient.txt")),
     "icd10_coder/two_diagnoses": _coded(TWO),
-    "icd10_coder/one_unclear": _coded(HAND),
-    "icd10_coder/one_unclear_answered": _coded(HAND, answer="the left wrist, closed, first visit"),
+    "icd10_coder/waits_for_an_answer": _asked,
+    "icd10_coder/was_answered": _answered,
     "icd10_coder/no_diagnosis": _coded(NOTHING),
     "icd10_coder/in_spanish": _coded(SPANISH),
     "icd10_coder/empty": _coded("   "),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -74,6 +74,20 @@ class SkillContract(BaseModel):
         if self.read == "labels":
             return "labels"
         return "options" if "options" in self.frames else "rules"
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """What the `context` template needs.
+
+        Raises:
+            SkillError: It is no Jinja2.
+        """
+        try:
+            return frozenset(meta.find_undeclared_variables(_JINJA.parse(self.context)))
+        except TemplateError as error:
+            raise SkillError(
+                f"the skill contract's context template {self.context!r} is no Jinja2: {error}"
+            ) from error
 
     def request(
         self, context: Mapping[str, Any], choices: Sequence[Mapping[str, Any]] = ()

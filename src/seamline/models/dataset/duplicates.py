@@ -132,9 +132,10 @@ class NearIndex:
             ) from error
         self._hash: Any = datasketch.MinHash
         self._threshold = threshold
-        # Missing a pair is worse than comparing one in vain, which costs microseconds.
+        # Missing a pair is worse than comparing one in vain, which costs microseconds. Near 1
+        # the library finds no banding.
         self._lsh: Any = datasketch.MinHashLSH(
-            threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9)
+            threshold=min(threshold, 0.9), num_perm=_PERMUTATIONS, weights=(0.1, 0.9)
         )
         self._held: dict[int, Shingles] = {}
         self._last: tuple[str, Shingles, Any] | None = None

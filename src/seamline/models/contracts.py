@@ -82,12 +82,12 @@ class SkillContract(BaseModel):
         Raises:
             SkillError: It is no Jinja2.
         """
-        try:
-            return frozenset(meta.find_undeclared_variables(_JINJA.parse(self.context)))
-        except TemplateError as error:
-            raise SkillError(
-                f"the skill contract's context template {self.context!r} is no Jinja2: {error}"
-            ) from error
+        return self._needs("context", self.context)
+
+    @property
+    def choice_variables(self) -> frozenset[str]:
+        """What the `choice` template needs; as `variables`."""
+        return self._needs("choice", self.choice)
 
     def request(
         self, context: Mapping[str, Any], choices: Sequence[Mapping[str, Any]] = ()
@@ -123,6 +123,15 @@ class SkillContract(BaseModel):
             frame.replace("{name}", choice.name).replace("{text}", choice.text.strip())
             for choice in request.choices
         ]
+
+    @staticmethod
+    def _needs(part: str, template: str) -> frozenset[str]:
+        try:
+            return frozenset(meta.find_undeclared_variables(_JINJA.parse(template)))
+        except TemplateError as error:
+            raise SkillError(
+                f"the skill contract's {part} template {template!r} is no Jinja2: {error}"
+            ) from error
 
     @staticmethod
     def _render(part: str, template: str, variables: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def stage(tmp_path: Path) -> Callable[..., Prepared]:
         recipe: dict[str, Any] | None = None,
         *,
         files: Mapping[str, Iterable[Mapping[str, Any]] | str] | None = None,
-        build: Callable[[], Iterable[Mapping[str, Any]]] | None = None,
+        build: Callable[[], Iterable[dict[str, Any]]] | None = None,
         show_texts: bool = False,
     ) -> Prepared:
         for name, content in (files or {}).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -100,7 +101,7 @@ def test_similarity_is_that_of_sets() -> None:
 
 
 def test_choices_in_another_order_are_the_same_question() -> None:
-    branches = [{"title": "flu", "label": 1}, {"title": "cold", "label": 0}]
+    branches: list[dict[str, Any]] = [{"title": "flu", "label": 1}, {"title": "cold", "label": 0}]
     first = Record("a", "s", {"context": {"text": "t"}, "branches": branches})
     again = Record("b", "s", {"context": {"text": "t"}, "branches": branches[::-1]})
     turned = [{**one, "label": 1 - one["label"]} for one in branches]

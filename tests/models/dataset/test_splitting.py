@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -29,7 +30,7 @@ seeds = st.integers(0, 5)
 
 @given(rows, st.sampled_from([0.1, 0.2, 0.5]), seeds, st.randoms(use_true_random=False))
 def test_the_held_out_part_is_of_whole_groups_near_its_share_and_in_no_order(
-    found: list[Record], share: float, seed: int, dice: st.Random
+    found: list[Record], share: float, seed: int, dice: random.Random
 ) -> None:
     sizes = Counter(group_of(one) for one in found)
     if len(sizes) < 2:

@@ -15,7 +15,6 @@ import pytest
 
 from seamline.errors import ConfigError
 from seamline.loading import load_module
-from seamline.models.dataset import stage as stage_module
 from seamline.models.dataset.cleaning import PiiFilter
 from seamline.models.dataset.report import Step
 from seamline.models.dataset.stage import Prepared, prepare
@@ -56,7 +55,7 @@ def test_each_step_counts_what_it_drops(stage: Stage) -> None:
     prepared = stage(files={"mails.jsonl": rows(60) + bad})
     assert step(prepared, "schema").reasons == {
         "no text": 1,
-        "no label": 1,
+        "no label or choice": 1,
         "half of a surrogate pair": 1,
     }
     assert step(prepared, "normalise").changed == 1
@@ -130,6 +129,7 @@ def test_an_evaluation_file_that_compares_nothing_is_an_error(
         ({}, [own(1, labels=["bill"])], r"'bill' \(1 rows, first x1\); expected one of: billing"),
         ({}, [own(1, context={"body": "a"})], "row x1 lacks 'text', a variable"),
         ({}, [{"context": {"text": "a"}, "branches": []}], "has no 'labels'"),
+        ({}, [own(1, context="a text")], "row x1 has a text as context; expected an object"),
         ({}, [], "hold no row"),
         ({}, [own(1, context={"text": ""})], r"step 'schema' left no row of 1 \(no text: 1\)"),
         ({}, [own(at) for at in range(8)], r"hold one class only \(other\)"),
@@ -228,7 +228,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stage_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match=r"no space left .* nothing was left"):
         stage(files={"mails.jsonl": rows(40)})
     assert [p for p in (tmp_path / "work").iterdir() if p.is_dir()] == []
@@ -267,6 +267,54 @@ def test_without_a_data_section_the_rows_stay_as_they_are(stage: Stage) -> None:
     assert lines(prepared, "held_out.jsonl") == [found[-1]]
     assert step(prepared, "exact duplicates").reasons == {"same text and answer": 1}
     assert not prepared.report.applied
+
+
+def choices(**row: Any) -> dict[str, Any]:
+    return {
+        "context": {"text": distinct(1)},
+        "branches": [{"title": "flu", "label": 1}, {"title": "cold", "label": 0}],
+    } | row
+
+
+BRANCHES = {
+    "read": "branches",
+    "context": "Text: {{ text }}",
+    "choice": "{{ title }}",
+    "frames": {"options": "{text}?"},
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            choices(branches=[{"name": "flu", "label": 1}]),
+            "lacks 'title', a variable of the .*choice",
+        ),
+        (choices(kind="rules"), "asks 'rules'; the contract has frames: options"),
+        (choices(kind="options"), "has a kind, so it needs instructions"),
+        (choices(branches=[{"title": "flu", "label": "yes"}]), "row 3 of data.py is no row"),
+        (choices(branches=[]), "1 rows have no label or choice, which would spoil"),
+    ],
+)
+def test_a_row_of_data_py_that_makes_no_prompt_is_told(
+    stage: Stage, row: dict[str, Any], message: str
+) -> None:
+    sources = [{"title": "mails", "licence": "own"}]
+    recipe = declaration(contract=BRANCHES, sources=sources, data=None)
+    good = [choices(), choices(context={"text": distinct(2)})]
+    assert stage(recipe, build=lambda: good).report.train.labels == {"yes": 2, "no": 2}
+    with pytest.raises(ConfigError, match=message):
+        stage(recipe, build=lambda: [*good, row])
+
+
+def test_outside_data_that_data_py_misses_is_one_error(stage: Stage, tmp_path: Path) -> None:
+    def build() -> list[dict[str, Any]]:
+        return [json.loads((tmp_path / "none.jsonl").read_text())]
+
+    recipe = declaration(sources=[{"title": "mails", "licence": "own"}], data=None)
+    with pytest.raises(ConfigError, match=r"data.py cannot read .*none.jsonl"):
+        stage(recipe, build=build)
 
 
 @pytest.mark.data

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
-from seamline.models.dataset.rows import Record, context_text, prompt_text
+from seamline.models.dataset.rows import Record, Row, context_text, prompt_text
 from seamline.models.dataset.settings import DataSettings
 
-__all__ = ["Outcome", "PiiFilter", "check_schema", "filter_pii", "normalise", "normalised"]
+__all__ = [
+    "NO_ANSWER",
+    "Outcome",
+    "PiiFilter",
+    "check_schema",
+    "filter_pii",
+    "normalise",
+    "normalised",
+]
 
+NO_ANSWER = "no label or choice"
 _KEPT_CONTROLS = frozenset("\n\t\r")
 
 
@@ -50,13 +59,13 @@ def check_schema(
         ConfigError: A row lacks a variable of the contract or a kind of answer that it reads,
             or a label is outside the set and the recipe does not drop such rows.
     """
-    variables = contract.variables
+    shape = _Shape(contract)
     known = set(contract.labels)
     unknown: Counter[str] = Counter()
     first: dict[str, str] = {}
     kept, dropped = [], []
     for record in records:
-        _check_shape(record, contract, variables)
+        shape.check(record)
         strange = set(record.row.get("labels", ())) - known
         unknown.update(strange)
         for label in strange:
@@ -115,20 +124,49 @@ def filter_pii(records: Sequence[Record], pii: PiiFilter, action: str) -> Outcom
     return Outcome(kept, dropped, changed, {f"found {kind}": n for kind, n in found.items()})
 
 
-def _check_shape(record: Record, contract: SkillContract, variables: Collection[str]) -> None:
-    row = record.row
-    wanted = "labels" if contract.read == "labels" else "branches"
-    if wanted not in row:
-        raise ConfigError(
-            f"row {record.name} has no {wanted!r}, but the contract reads {contract.read}; "
-            "give rows of that form"
-        )
-    # A row of its own `kind` brings its whole prompt, rendered.
-    missing = set() if isinstance(row["context"], str) else set(variables) - set(row["context"])
-    if missing:
-        raise ConfigError(
-            f"row {record.name} lacks {sorted(missing)[0]!r}, a variable of the contract's "
-            f"context {contract.context!r}; it has: {', '.join(row['context']) or 'none'}"
+class _Shape:
+    """What a contract needs of a row."""
+
+    def __init__(self, contract: SkillContract) -> None:
+        self._contract = contract
+        self._context, self._choice = contract.variables, contract.choice_variables
+
+    def check(self, record: Record) -> None:
+        """Raises ConfigError where the contract cannot make a prompt of the row."""
+        wrong = self._wrong(record.row)
+        if wrong:
+            raise ConfigError(f"row {record.name} {wrong}")
+
+    def _wrong(self, row: Row) -> str:
+        contract = self._contract
+        wanted = "labels" if contract.read == "labels" else "branches"
+        if wanted not in row:
+            return f"has no {wanted!r}, but the contract reads {contract.read}"
+        if "kind" in row and wanted == "branches":
+            # It brings its whole prompt, rendered.
+            if row["kind"] not in contract.frames:
+                return (
+                    f"asks {row['kind']!r}; the contract has frames: {', '.join(contract.frames)}"
+                )
+            whole = "instructions" in row and isinstance(row["context"], str)
+            if not whole or not all("text" in branch for branch in row["branches"]):
+                return "has a kind, so it needs instructions, a context text and texts of branches"
+            return ""
+        if not isinstance(row["context"], Mapping):
+            return f"has a text as context; expected an object of: {', '.join(self._context)}"
+        told = self._lacking("context", contract.context, self._context, row["context"])
+        for branch in row.get("branches", ()):
+            told = told or self._lacking("choice", contract.choice, self._choice, branch)
+        return told
+
+    @staticmethod
+    def _lacking(part: str, template: str, needed: frozenset[str], given: Row) -> str:
+        missing = sorted(needed - set(given))
+        if not missing:
+            return ""
+        return (
+            f"lacks {missing[0]!r}, a variable of the contract's {part} {template!r}; "
+            f"it has: {', '.join(given) or 'none'}"
         )
 
 
@@ -141,7 +179,7 @@ def _unusable(record: Record) -> str:
     except UnicodeEncodeError:
         return "half of a surrogate pair"
     if not record.row.get("labels", record.row.get("branches")):
-        return "no label" if "labels" in record.row else "no choices"
+        return NO_ANSWER
     return ""
 
 

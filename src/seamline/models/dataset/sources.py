@@ -14,7 +14,7 @@ from seamline.errors import ConfigError
 from seamline.models.dataset.rows import Record
 from seamline.models.dataset.settings import Fields, Source
 
-__all__ = ["declared_file", "read_columns", "read_source"]
+__all__ = ["declared_file", "read_columns", "read_source", "whole_row"]
 
 _MAX_CELL = 1 << 24
 """Longest CSV cell, in characters; the csv module's own bound is that of a short text."""
@@ -47,7 +47,9 @@ def read_source(source: Source, data: Path) -> Iterator[Record]:
         where, lines = str(source.dataset), _hub_rows(source)
     for at, found in lines:
         place = f"{where}:{at}"
-        row = _whole(found, place) if source.fields is None else _row(found, source.fields, place)
+        row = (
+            whole_row(found, place) if source.fields is None else _row(found, source.fields, place)
+        )
         if "labels" in row:
             row["labels"] = list(dict.fromkeys(source.labels.get(x, x) for x in row["labels"]))
         row.setdefault("source", source.title)
@@ -168,8 +170,12 @@ def _labels(value: Any, separator: str | None, place: str) -> list[str]:
     return labels
 
 
-def _whole(found: dict[str, Any], place: str) -> dict[str, Any]:
-    """A row in the form that `data.py` gives, its shape checked."""
+def whole_row(found: dict[str, Any], place: str) -> dict[str, Any]:
+    """A row in the form that `data.py` gives, its shape checked.
+
+    Raises:
+        ConfigError: It has another shape; `place` says in the message which row it is.
+    """
     context, branches, labels = found.get("context"), found.get("branches"), found.get("labels")
     right = isinstance(context, dict | str) and (branches is None) != (labels is None)
     if right and labels is not None:

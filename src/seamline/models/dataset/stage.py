@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from seamline.errors import ConfigError
 from seamline.models.dataset import duplicates, html, leakage, splitting
 from seamline.models.dataset.cleaning import (
+    NO_ANSWER,
     Outcome,
     PiiFilter,
     check_schema,
@@ -41,9 +42,9 @@ from seamline.models.dataset.report import (
     count,
     histogram,
 )
-from seamline.models.dataset.rows import Record, Row, classes, prompt_text, to_json
+from seamline.models.dataset.rows import Record, classes, prompt_text, to_json
 from seamline.models.dataset.settings import DataSettings
-from seamline.models.dataset.sources import declared_file, read_source
+from seamline.models.dataset.sources import declared_file, read_source, whole_row
 from seamline.models.digests import file_digest
 from seamline.models.recipes import Recipe
 
@@ -83,7 +84,7 @@ def prepare(
     data: Path,
     into: Path,
     pii: PiiFilter,
-    build: Callable[[], Iterable[Row]] | None,
+    build: Callable[[], Iterable[dict[str, Any]]] | None,
     show_texts: bool,
     tick: Tick,
 ) -> Prepared:
@@ -127,7 +128,7 @@ def prepare(
 
 
 def _read(
-    recipe: Recipe, data: Path, build: Callable[[], Iterable[Row]] | None, tick: Tick
+    recipe: Recipe, data: Path, build: Callable[[], Iterable[dict[str, Any]]] | None, tick: Tick
 ) -> list[Record]:
     readable = [source for source in recipe.sources if source.readable]
     if readable and build is not None:
@@ -146,13 +147,23 @@ def _read(
         records += read_source(source, data)
     if build is not None:
         tick(0, 1, "building the rows of data.py")
-        records += (
-            Record(f"row {at}", str(row.get("source") or "data.py"), row)
-            for at, row in enumerate(build(), 1)
-        )
+        records += _built(build)
     if not records:
         raise ConfigError(f"the sources of {recipe.skill}@{recipe.version} hold no row")
     return records
+
+
+def _built(build: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Record]:
+    try:
+        for at, row in enumerate(build(), 1):
+            name = f"row {at}"
+            whole_row(row, f"{name} of data.py")
+            yield Record(name, str(row.get("source") or "data.py"), row)
+    except OSError as error:
+        raise ConfigError(
+            f"data.py cannot read {error.filename or 'its data'}: {error.strerror or error}; "
+            "--data names the folder of outside data"
+        ) from error
 
 
 def _key(recipe: Recipe, records: Sequence[Record], data: Path, show_texts: bool) -> str:
@@ -257,6 +268,12 @@ class _Stage:
             tick(done, len(steps), name)
             before = len(records)
             records = self._note(name, before, step(records))
+            untaught = self._steps[-1].reasons.get(NO_ANSWER)
+            if untaught and not self._applied:
+                raise ConfigError(
+                    f"{untaught} rows have no label or choice, which would spoil the adapter; "
+                    "correct data.py, or add `data: {}` to the recipe, which drops them"
+                )
             if before and not records and self._applied:
                 reasons = self._steps[-1].reasons
                 told = ", ".join(f"{reason}: {number}" for reason, number in reasons.items())

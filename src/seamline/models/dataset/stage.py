@@ -52,6 +52,7 @@ __all__ = ["HELD_OUT", "REPORT", "REPORT_PAGE", "TRAIN", "Prepared", "prepare"]
 
 TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
 REPORT, REPORT_PAGE = "report.json", "report.html"
+_DIGESTED = (TRAIN, HELD_OUT, REPORT_PAGE)
 _STEPS_VERSION = 1
 """Raised whenever a step gives other rows, so that folders of before are not taken."""
 _BUILDING = ".building-"
@@ -295,11 +296,13 @@ class _Stage:
             self._warnings.append(
                 f"{got:.0%} of the rows are held out, not {share:.0%}: the groups are few or large"
             )
-        missing = {c for r in records for c in classes(r.row)} - {
-            c for r in train for c in classes(r.row)
-        }
-        if missing:
-            self._warnings.append(f"only held out, not trained on: {', '.join(sorted(missing))}")
+        trained, kept = ({c for r in part for c in classes(r.row)} for part in (train, held))
+        for what, missing in (
+            ("only held out, not trained on", kept - trained),
+            ("no held-out row", trained - kept),
+        ):
+            if missing:
+                self._warnings.append(f"{what}: {', '.join(sorted(missing))}")
         return train, held, "groups"
 
     def _check(self, train: Sequence[Record], held: Sequence[Record]) -> None:
@@ -368,7 +371,7 @@ def _finished(folder: Path) -> Report | None:
     """The report of a folder that is whole; None where it is not."""
     with contextlib.suppress(OSError, ValueError):
         report = Report.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
-        if all(file_digest(folder / name) == digest for name, digest in report.files.items()):
+        if report.files == {name: file_digest(folder / name) for name in _DIGESTED}:
             return report
     return None
 
@@ -379,8 +382,7 @@ def _write(folder: Path, train: Sequence[Record], held: Sequence[Record], report
         for name, records in ((TRAIN, train), (HELD_OUT, held)):
             _save(building / name, to_json(record.row for record in records))
         _save(building / REPORT_PAGE, [html.page(report).encode("utf-8", "backslashreplace")])
-        names = (TRAIN, HELD_OUT, REPORT_PAGE)
-        files = {name: file_digest(building / name) for name in names}
+        files = {name: file_digest(building / name) for name in _DIGESTED}
         whole = report.model_copy(update={"files": files})
         _save(building / REPORT, [whole.model_dump_json(indent=2).encode() + b"\n"])
         # Rows may be health data; mkdtemp lets nobody else in, and that stays so.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -75,6 +75,20 @@ class SkillContract(BaseModel):
             return "labels"
         return "options" if "options" in self.frames else "rules"
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """What the `context` template needs.
+
+        Raises:
+            SkillError: It is no Jinja2.
+        """
+        return self._needs("context", self.context)
+
+    @property
+    def choice_variables(self) -> frozenset[str]:
+        """What the `choice` template needs; as `variables`."""
+        return self._needs("choice", self.choice)
+
     def request(
         self, context: Mapping[str, Any], choices: Sequence[Mapping[str, Any]] = ()
     ) -> DecideRequest:
@@ -109,6 +123,15 @@ class SkillContract(BaseModel):
             frame.replace("{name}", choice.name).replace("{text}", choice.text.strip())
             for choice in request.choices
         ]
+
+    @staticmethod
+    def _needs(part: str, template: str) -> frozenset[str]:
+        try:
+            return frozenset(meta.find_undeclared_variables(_JINJA.parse(template)))
+        except TemplateError as error:
+            raise SkillError(
+                f"the skill contract's {part} template {template!r} is no Jinja2: {error}"
+            ) from error
 
     @staticmethod
     def _render(part: str, template: str, variables: Mapping[str, Any]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seamline.errors import SkillError
 from seamline.models.contracts import SkillContract
+from seamline.models.dataset.settings import Balance, DataSettings, Source
 from seamline.models.declarations import read_yaml
 from seamline.models.skills import Calibration, Confidence
 
@@ -17,13 +18,6 @@ __all__ = ["Recipe", "Source", "Training"]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Source(_Frozen):
-    """One outside data set that the skill learns from."""
-
-    title: str
-    licence: str
 
 
 class Training(_Frozen):
@@ -49,6 +43,7 @@ class Recipe(_Frozen):
     """Everything that decides what an adapter becomes.
 
     `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`.
+    Without `data`, the rows are trained on as they are, and only counted.
     """
 
     skill: str
@@ -63,8 +58,28 @@ class Recipe(_Frozen):
     confidence: Confidence = Confidence()
     evaluated_with: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    data: DataSettings | None = None
     continues: str | None = None
     kind: Literal["lora"] = "lora"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        readable = [source.title for source in self.sources if source.readable]
+        if self.data is None and readable:
+            raise ValueError(
+                f"source {readable[0]!r} is read from a file, so the recipe needs a `data` "
+                "section; `data: {}` takes the defaults"
+            )
+        if self.contract.read == "branches":
+            columns = [source.title for source in self.sources if source.fields is not None]
+            if columns:
+                raise ValueError(
+                    f"source {columns[0]!r} has `fields`, which give one label a row, but the "
+                    "contract reads branches; give whole rows in a JSONL without `fields`"
+                )
+            if self.data is not None and self.data.balance != Balance():
+                raise ValueError("`balance` needs a contract that reads labels")
+        return self
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -1,0 +1,401 @@
+"""The data stage of training: from declared sources to a folder of rows and its report.
+
+The folder is named after a digest of everything that decides its content, so the same inputs
+are prepared once. It appears in one rename: an interrupted run leaves nothing that could be
+taken for a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from seamline.errors import ConfigError
+from seamline.models.dataset import duplicates, html, leakage, splitting
+from seamline.models.dataset.cleaning import (
+    NO_ANSWER,
+    Outcome,
+    PiiFilter,
+    check_schema,
+    filter_pii,
+    normalise,
+    normalised,
+)
+from seamline.models.dataset.duplicates import Tick
+from seamline.models.dataset.report import (
+    SHOWN,
+    Finding,
+    Report,
+    SourceCount,
+    Step,
+    count,
+    histogram,
+)
+from seamline.models.dataset.rows import Record, classes, prompt_text, to_json
+from seamline.models.dataset.settings import DataSettings
+from seamline.models.dataset.sources import declared_file, read_source, whole_row
+from seamline.models.digests import file_digest
+from seamline.models.recipes import Recipe
+
+__all__ = ["HELD_OUT", "REPORT", "REPORT_PAGE", "TRAIN", "Prepared", "prepare"]
+
+TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
+REPORT, REPORT_PAGE = "report.json", "report.html"
+_DIGESTED = (TRAIN, HELD_OUT, REPORT_PAGE)
+_STEPS_VERSION = 1
+"""Raised whenever a step gives other rows, so that folders of before are not taken."""
+_BUILDING = ".building-"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished folder.
+
+    Attributes:
+        folder: Holds `train.jsonl`, `held_out.jsonl`, `report.json` and `report.html`.
+        report: What was done.
+        cached: Whether it was there already.
+    """
+
+    folder: Path
+    report: Report
+    cached: bool
+
+    def train_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows to train on, in the order of training."""
+        with (self.folder / TRAIN).open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    data: Path,
+    into: Path,
+    pii: PiiFilter,
+    build: Callable[[], Iterable[dict[str, Any]]] | None,
+    show_texts: bool,
+    tick: Tick,
+) -> Prepared:
+    """Read, clean and part the rows of a recipe, in a folder below `into`.
+
+    Args:
+        recipe: What to prepare.
+        data: The folder of outside data.
+        into: Where the prepared folders are.
+        pii: How personal data is found.
+        build: Gives the rows of the skill's `data.py`, where it has one.
+        show_texts: Whether the report holds texts of dropped rows.
+        tick: Gets (done, all, what) as the work goes on.
+
+    Raises:
+        ConfigError: The recipe, a source or an evaluation file is wrong, no row or one class
+            is left, or the disk is full.
+    """
+    records = _read(recipe, data, build, tick)
+    key = _key(recipe, records, data, show_texts)
+    folder = into / key
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        with FileLock(into / ".lock", timeout=0):
+            found = _finished(folder)
+            if found is not None:
+                return Prepared(folder, found, cached=True)
+            for left in into.glob(f"{_BUILDING}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            report = _Stage(recipe, data, pii, show_texts, tick).run(records, key)
+            return Prepared(folder, _write(folder, *report), cached=False)
+    except Timeout as error:
+        raise ConfigError(
+            f"another run is preparing data in {into}; wait for it, or give another --work"
+        ) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = "no space left on the device; free some, or give a --work on another one"
+        raise ConfigError(f"{into} cannot be written: {why}; nothing was left there") from error
+
+
+def _read(
+    recipe: Recipe, data: Path, build: Callable[[], Iterable[dict[str, Any]]] | None, tick: Tick
+) -> list[Record]:
+    readable = [source for source in recipe.sources if source.readable]
+    if readable and build is not None:
+        raise ConfigError(
+            f"{recipe.skill}@{recipe.version} has a data.py, and source {readable[0].title!r} "
+            "names a file; remove one of them, or let data.py read the file"
+        )
+    if not readable and build is None:
+        raise ConfigError(
+            f"{recipe.skill}@{recipe.version} has no rows to train on: no source in recipe.yaml "
+            "names a `file`, and there is no data.py beside it"
+        )
+    records: list[Record] = []
+    for done, source in enumerate(readable):
+        tick(done, len(readable), f"reading {source.title}")
+        records += read_source(source, data)
+    if build is not None:
+        tick(0, 1, "building the rows of data.py")
+        records += _built(build)
+    if not records:
+        raise ConfigError(f"the sources of {recipe.skill}@{recipe.version} hold no row")
+    return records
+
+
+def _built(build: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Record]:
+    try:
+        for at, row in enumerate(build(), 1):
+            name = f"row {at}"
+            whole_row(row, f"{name} of data.py")
+            yield Record(name, str(row.get("source") or "data.py"), row)
+    except OSError as error:
+        raise ConfigError(
+            f"data.py cannot read {error.filename or 'its data'}: {error.strerror or error}; "
+            "--data names the folder of outside data"
+        ) from error
+
+
+def _key(recipe: Recipe, records: Sequence[Record], data: Path, show_texts: bool) -> str:
+    """A digest of the rows themselves: what a `data.py` reads only running it can tell."""
+    settings = recipe.data
+    files = settings.evaluation if settings else ()
+    stated = {
+        "steps": _STEPS_VERSION,
+        "skill": f"{recipe.skill}@{recipe.version}",
+        "contract": recipe.contract.model_dump(mode="json"),
+        "sources": [source.model_dump(mode="json") for source in recipe.sources],
+        "data": settings.model_dump(mode="json") if settings else None,
+        "seed": recipe.training.seed,
+        "evaluation": [file_digest(declared_file(data, one.file)) for one in files],
+        "show_texts": show_texts,
+    }
+    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
+    for line in to_json(record.row for record in records):
+        digest.update(line)
+    return digest.hexdigest()[:16]
+
+
+class _Stage:
+    """The steps in their order, and what each of them did."""
+
+    def __init__(
+        self, recipe: Recipe, data: Path, pii: PiiFilter, show_texts: bool, tick: Tick
+    ) -> None:
+        self._recipe, self._data, self._pii, self._tick = recipe, data, pii, tick
+        self._show_texts = show_texts
+        self._applied = recipe.data is not None
+        self._settings = recipe.data or DataSettings()
+        self._steps: list[Step] = []
+        self._warnings: list[str] = []
+
+    def run(self, records: list[Record], key: str) -> tuple[list[Record], list[Record], Report]:
+        """The part to train on, the held-out part, and the report."""
+        cleaned = self._clean(records)
+        train, held, split_by = self._part(cleaned if self._applied else records)
+        if self._applied:
+            before = len(train)
+            outcome = splitting.balanced(train, self._settings.balance, self._seed)
+            train = self._note("balance", before, outcome)
+        self._check(train, held)
+        train = splitting.shuffled(train, self._seed)
+        labels = self._recipe.contract.labels
+        none_label = self._recipe.contract.none_label
+        report = Report(
+            skill=self._recipe.skill,
+            version=self._recipe.version,
+            key=key,
+            seed=self._seed,
+            applied=self._applied,
+            split_by=split_by,
+            sources=self._sources(records),
+            steps=tuple(self._steps),
+            train=count(train, labels, none_label),
+            held_out=count(held, labels, none_label),
+            lengths=histogram([*train, *held]),
+            warnings=tuple(self._warnings),
+        )
+        return train, held, report
+
+    @property
+    def _seed(self) -> int:
+        return self._recipe.training.seed
+
+    def _clean(self, records: list[Record]) -> list[Record]:
+        settings, pii, tick = self._settings, self._pii, self._tick
+        action = settings.pii
+
+        def prepared(text: str) -> str:
+            text = normalised(text) if settings.normalise else text
+            return pii.mask(text) if action == "mask" else text
+
+        def leaks(rows: list[Record]) -> Outcome:
+            return leakage.find_leaks(
+                rows,
+                settings.evaluation,
+                self._data,
+                threshold=settings.near_duplicates,
+                prepare=prepared,
+                tick=tick,
+            )
+
+        steps: list[tuple[str, Callable[[list[Record]], Outcome]]] = [
+            ("schema", lambda rows: check_schema(rows, self._recipe.contract, settings)),
+            ("normalise", lambda rows: normalise(rows) if settings.normalise else Outcome(rows)),
+            ("personal data", lambda rows: filter_pii(rows, pii, action)),
+            ("exact duplicates", duplicates.exact_duplicates),
+            (
+                "contradictions",
+                lambda rows: duplicates.resolve_contradictions(rows, settings.contradictions),
+            ),
+            (
+                "near-duplicates",
+                lambda rows: duplicates.near_duplicates(rows, settings.near_duplicates, tick),
+            ),
+            ("leakage", leaks),
+        ]
+        for done, (name, step) in enumerate(steps):
+            tick(done, len(steps), name)
+            before = len(records)
+            records = self._note(name, before, step(records))
+            untaught = self._steps[-1].reasons.get(NO_ANSWER)
+            if untaught and not self._applied:
+                raise ConfigError(
+                    f"{untaught} rows have no label or choice, which would spoil the adapter; "
+                    "correct data.py, or add `data: {}` to the recipe, which drops them"
+                )
+            if before and not records and self._applied:
+                reasons = self._steps[-1].reasons
+                told = ", ".join(f"{reason}: {number}" for reason, number in reasons.items())
+                raise ConfigError(f"step {name!r} left no row of {before} ({told})")
+        if not settings.evaluation:
+            self._warnings.append("the recipe names no evaluation file, so leakage was not checked")
+        return records
+
+    def _part(self, records: list[Record]) -> tuple[list[Record], list[Record], Any]:
+        if any(record.row.get("split") == splitting.VALID for record in records):
+            return *splitting.own_split(records), "the rows' own split"
+        if not self._applied or not self._settings.hold_out:
+            self._warnings.append("no row is held out, so the skill cannot be calibrated on any")
+            return records, [], "nothing held out"
+        share = self._settings.hold_out
+        train, held = splitting.hold_out(records, share, self._seed)
+        got = len(held) / len(records)
+        if abs(got - share) > 0.05:
+            self._warnings.append(
+                f"{got:.0%} of the rows are held out, not {share:.0%}: the groups are few or large"
+            )
+        trained, kept = ({c for r in part for c in classes(r.row)} for part in (train, held))
+        for what, missing in (
+            ("only held out, not trained on", kept - trained),
+            ("no held-out row", trained - kept),
+        ):
+            if missing:
+                self._warnings.append(f"{what}: {', '.join(sorted(missing))}")
+        return train, held, "groups"
+
+    def _check(self, train: Sequence[Record], held: Sequence[Record]) -> None:
+        """That the training part can teach what the contract promises."""
+        contract, name = self._recipe.contract, self._recipe.skill
+        found = {one for record in train for one in classes(record.row)}
+        if len(found) < 2:
+            raise ConfigError(
+                f"{name}: the {len(train)} training rows hold one class only "
+                f"({', '.join(sorted(found)) or 'none'}); add rows of another one"
+            )
+        none = contract.none_label
+        if none is not None and none not in found:
+            raise ConfigError(
+                f"{name}: the contract can answer {none!r}, but no training row does; add texts "
+                "that must be declined, or remove none_label from the contract"
+            )
+        never = [label for label in contract.labels if label not in found]
+        if never:
+            self._warnings.append(f"labels without a training row: {', '.join(never)}")
+        if contract.read == "branches" and not any(
+            not any(branch["label"] for branch in record.row["branches"]) for record in train
+        ):
+            self._warnings.append("no training row must be declined: each has a right choice")
+        texts = {prompt_text(record.row) for record in train}
+        both = sum(prompt_text(record.row) in texts for record in held)
+        if both:
+            self._warnings.append(f"{both} held-out rows stand in the training rows as well")
+
+    def _note(self, name: str, before: int, outcome: Outcome) -> list[Record]:
+        reasons: dict[str, int] = {}
+        for _, reason in outcome.dropped:
+            reasons[reason] = reasons.get(reason, 0) + 1
+        shown = [
+            Finding(
+                name=record.name,
+                reason=reason,
+                text=prompt_text(record.row) if self._show_texts else None,
+            )
+            for record, reason in outcome.dropped[:SHOWN]
+        ]
+        self._steps.append(
+            Step(
+                name=name,
+                before=before,
+                after=len(outcome.kept),
+                changed=outcome.changed,
+                reasons=reasons | dict(outcome.noticed or {}),
+                findings=tuple(shown),
+            )
+        )
+        return outcome.kept
+
+    def _sources(self, records: Sequence[Record]) -> tuple[SourceCount, ...]:
+        licences = {source.title: source.licence for source in self._recipe.sources}
+        rows: dict[str, int] = {}
+        for record in records:
+            rows[record.source] = rows.get(record.source, 0) + 1
+        return tuple(
+            SourceCount(title=title, licence=licences.get(title, "see recipe.yaml"), rows=number)
+            for title, number in rows.items()
+        )
+
+
+def _finished(folder: Path) -> Report | None:
+    """The report of a folder that is whole; None where it is not."""
+    with contextlib.suppress(OSError, ValueError):
+        report = Report.model_validate_json((folder / REPORT).read_text(encoding="utf-8"))
+        if report.files == {name: file_digest(folder / name) for name in _DIGESTED}:
+            return report
+    return None
+
+
+def _write(folder: Path, train: Sequence[Record], held: Sequence[Record], report: Report) -> Report:
+    building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=folder.parent))
+    try:
+        for name, records in ((TRAIN, train), (HELD_OUT, held)):
+            _save(building / name, to_json(record.row for record in records))
+        _save(building / REPORT_PAGE, [html.page(report).encode("utf-8", "backslashreplace")])
+        files = {name: file_digest(building / name) for name in _DIGESTED}
+        whole = report.model_copy(update={"files": files})
+        _save(building / REPORT, [whole.model_dump_json(indent=2).encode() + b"\n"])
+        # Rows may be health data; mkdtemp lets nobody else in, and that stays so.
+        shutil.rmtree(folder, ignore_errors=True)
+        building.rename(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return whole
+
+
+def _save(path: Path, lines: Iterable[bytes]) -> None:
+    with path.open("wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())

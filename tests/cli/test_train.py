@@ -1,0 +1,84 @@
+"""`seamline train --only data`, on the example of docs/training-data.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seamline.cli.train import _same_rows
+from seamline.errors import ConfigError
+
+Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def outside(root: Path, shelf: Path, tmp_path: Path) -> Path:
+    """The data folder of the example, with its recipe in the project."""
+    text = (root / "docs" / "training-data.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    mails, tests = re.findall(r"```csv\n(.*?)```", text, re.DOTALL)
+    folder = shelf / "models" / "skills" / "mail_topic" / "0.1.0"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "mails.csv").write_text(mails, encoding="utf-8")
+    (data / "mails_test.csv").write_text(tests, encoding="utf-8")
+    return data
+
+
+def test_the_example_of_the_docs_gives_what_they_say(seamline: Seamline, outside: Path) -> None:
+    command = ("train", "mail_topic@0.1.0", "--data", str(outside), "--only", "data", "--json")
+    done = seamline(*command)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    steps = {step["name"]: step for step in report["steps"]}
+    assert steps["schema"]["reasons"] == {"no text": 1}
+    assert steps["personal data"]["changed"] == 1
+    assert steps["exact duplicates"]["reasons"] == {"same text and answer": 1}
+    assert steps["contradictions"]["reasons"] == {"same text, another answer": 2}
+    assert steps["leakage"]["reasons"] == {"near-duplicate in mails_test.csv": 1}
+    assert report["train"]["rows"] + report["held_out"]["rows"] == 11
+    assert report["held_out"]["rows"] >= 2
+    folder = Path(report["folder"])
+    assert {file.name for file in folder.iterdir()} == {
+        "train.jsonl",
+        "held_out.jsonl",
+        "report.json",
+        "report.html",
+    }
+    assert "[email]" in "".join(f.read_text() for f in folder.glob("*.jsonl"))
+    again = seamline(*command[:-1])
+    assert again.returncode == 0
+    assert again.stdout.strip() == str(folder)
+    assert "as prepared before" in again.stderr
+    assert "same text, another answer: 2" in again.stderr
+
+
+def test_a_wrong_label_is_one_error_without_a_traceback(seamline: Seamline, outside: Path) -> None:
+    with (outside / "mails.csv").open("a") as file:
+        file.write("17,ann,Hello,bill\n")
+    done = seamline("train", "mail_topic@0.1.0", "--data", str(outside), "--only", "data")
+    assert done.returncode == 2
+    assert "'bill' (1 rows, first 17)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_checkpoints_of_other_rows_are_not_gone_on_from(tmp_path: Path) -> None:
+    work = tmp_path / "training"
+    work.mkdir()
+    _same_rows(work, {"data": "a", "rows": None})
+    (work / "checkpoints").mkdir()
+    _same_rows(work, {"data": "a", "rows": None})
+    for other in ({"data": "b", "rows": None}, {"data": "a", "rows": 5}):
+        with pytest.raises(ConfigError, match="made on other rows; remove"):
+            _same_rows(work, other)
+    (work / "trained_on.json").unlink()
+    with pytest.raises(ConfigError, match="made on other rows; remove"):
+        _same_rows(work, {"data": "a", "rows": None})

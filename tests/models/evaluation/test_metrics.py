@@ -185,7 +185,8 @@ def test_the_threshold_is_the_lowest_that_holds(
         for mark in {score for score, _ in rows}
         if np.mean([right for score, right in rows if score >= mark]) >= precision
     ]
-    found = threshold_for_precision(*zip(*rows, strict=True), precision)
+    scores, right = zip(*rows, strict=True)
+    found = threshold_for_precision(scores, right, precision)
     assert found == (min(holding) if holding else None)
 
 

@@ -56,7 +56,7 @@ def test_a_trace_replays_forks_and_is_compared(
 
 def test_every_command_that_is_named_exists(root: Path) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
-    commands = "init|run|check|policies|models|tools|train|traces|doctor"
+    commands = "init|run|check|policies|models|tools|train|eval|traces|doctor"
     named = set(re.findall(rf"seamline ({commands})", text))
     assert len(named) >= 7
     for command in sorted(named):

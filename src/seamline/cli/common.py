@@ -40,6 +40,7 @@ __all__ = [
     "DEBUG_VARIABLE",
     "DIVERGED",
     "EXIT_CODES",
+    "GATE_FAILED",
     "JsonOption",
     "ProjectOption",
     "console",
@@ -65,8 +66,10 @@ EXIT_CODES = {
     5: "budget exceeded",
     6: "a model, an endpoint or a tool failed",
     7: "a replay did not come out as recorded",
+    8: "an evaluation's gate was not passed",
 }
 DIVERGED = 7
+GATE_FAILED = 8
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else.")]
 ProjectOption = Annotated[

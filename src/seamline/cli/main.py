@@ -27,6 +27,7 @@ _PARTS = {
     "tools": _Part("seamline.cli.tools", "List tools, call one.", True),
     "models": _Part("seamline.cli.models", "List, pull and check bases, skills, endpoints.", True),
     "train": _Part("seamline.cli.train", "Train a skill's adapter from its recipe."),
+    "eval": _Part("seamline.cli.eval", "Evaluate a skill: one grid, the same rows, a gate."),
     "traces": _Part("seamline.cli.traces", "Look at recorded runs.", True),
     "doctor": _Part("seamline.cli.doctor", "Say whether this machine is ready."),
 }

@@ -110,6 +110,30 @@ def check(project: common.ProjectOption = None, json: common.JsonOption = False)
     raise typer.Exit(code)
 
 
+@app.command()
+@common.handle_errors
+def label(
+    skill: Annotated[str, typer.Argument(help="The skill's name.")],
+    version: Annotated[str, typer.Argument(help="The version that the label shall point at.")],
+    name: Annotated[str, typer.Argument(metavar="LABEL", help="E.g. production.")],
+    project: common.ProjectOption = None,
+    json: common.JsonOption = False,
+) -> None:
+    """Point a label at a version of a skill.
+
+    The label production moves only to a version whose folder holds the record of a passed gate
+    against the version it points at now; see `seamline eval --gate --record`.
+    """
+    store = common.open_project(project).skills
+    before = store.labels(skill).get(name)
+    store.label(skill, name, version)
+    if json:
+        common.emit_json({"skill": skill, "label": name, "version": version, "before": before})
+    else:
+        was = f" (was {before})" if before else ""
+        common.console().print(f"{skill}@{name} is now {version}{was}", soft_wrap=True)
+
+
 def _base(project: Project, name: str | None) -> BaseSpec:
     if name is None:
         return project.base

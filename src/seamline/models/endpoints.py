@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from seamline.errors import EndpointError
 from seamline.models.chat import Chat, Completion
@@ -30,7 +30,22 @@ from seamline.models.protocol import (
 )
 from seamline.models.single_shot import BadAnswer, Question, ask
 
-__all__ = ["EndpointModel", "EndpointSpec", "load_endpoints"]
+__all__ = ["EndpointModel", "EndpointSpec", "Prices", "load_endpoints"]
+
+
+class Prices(BaseModel):
+    """What an endpoint charges for a million tokens, read and written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_per_million: float = Field(ge=0)
+    output_per_million: float = Field(ge=0)
+    currency: str = "USD"
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """What so many tokens cost."""
+        read = input_tokens * self.input_per_million
+        return (read + output_tokens * self.output_per_million) / 1e6
 
 
 class EndpointSpec(Declared):
@@ -47,6 +62,7 @@ class EndpointSpec(Declared):
         max_tokens: Tokens that a decision may decode.
         logprobs: Ask for log-probabilities, and score a decision by them.
         extra_body: Added to every request; null drops a field that Seamline would send.
+        prices: What it charges; evaluations then tell a cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +79,7 @@ class EndpointSpec(Declared):
     max_tokens: int = Field(default=256, ge=8)
     logprobs: bool = False
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    prices: Prices | None = None
 
     @field_validator("base_url")
     @classmethod

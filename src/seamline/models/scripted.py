@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seamline.errors import ModelError
+from seamline.models.contracts import SkillContract
 from seamline.models.protocol import (
     DecideRequest,
     DecideResponse,
@@ -64,6 +65,18 @@ class ScriptedModel:
             ModelError: The script has no answer left, or one that does not fit the choices.
         """
         return [self._decide(request, skill) for request in requests]
+
+    async def decide_bare(
+        self,
+        requests: Sequence[DecideRequest],
+        contract: SkillContract,  # noqa: ARG002
+    ) -> list[DecideResponse]:
+        """As `decide` without a skill: what an evaluation asks of the bare base.
+
+        Raises:
+            ModelError: As `decide`.
+        """
+        return [self._decide(request, None) for request in requests]
 
     async def write(self, request: WriteRequest, *, skill: str | None = None) -> WriteResponse:
         """The scripted text.

@@ -21,6 +21,7 @@ from seamline.errors import ModelError, SkillError
 from seamline.models.contracts import SkillContract
 from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
+from seamline.models.evaluation.records import require_gate
 
 __all__ = [
     "AdapterSpec",
@@ -231,11 +232,18 @@ class SkillStore:
     def label(self, name: str, label: str, version: str) -> None:
         """Point `label` at `version`, atomically.
 
+        The label `production` moves only to a version that passed the gate against the one it
+        points at; the first version needs none.
+
         Raises:
-            SkillError: There is no such version.
+            SkillError: There is no such version, or it has no record of a passed gate.
         """
-        self.get(f"{name}@{version}")
+        skill = self.get(f"{name}@{version}")
         labels = self._lock()
+        released = labels.get(name, {}).get("production")
+        if label == "production" and released not in (None, skill.spec.version):
+            require_gate(skill, self.get(f"{name}@production"))
+        version = skill.spec.version
         labels.setdefault(name, {})[label] = version
         text = json.dumps({"labels": labels}, indent=2, sort_keys=True) + "\n"
         with tempfile.NamedTemporaryFile(

@@ -1,0 +1,215 @@
+"""The grid: every way to answer a skill's rows, on the same rows."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from seamline.errors import ConfigError
+from seamline.models.contracts import SkillContract
+from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.nearest import Nearest
+from seamline.models.protocol import Choice, DecideRequest, DecideResponse, Model
+
+__all__ = ["CELLS", "CellRun", "Grid", "LocalBase", "choose_cells", "sample"]
+
+CELLS = {
+    "retrieval": "the retriever's own order, no model",
+    "base": "the bare base, asked one yes/no question a choice",
+    "base_few_shot": "the same, with the nearest training rows in the prompt",
+    "adapter": "the skill",
+    "adapter_retrieval": "the mean of the skill's probability and the retrieval score",
+    "endpoint": "the model behind an endpoint, in one structured call",
+}
+_RETRIEVING = frozenset({"retrieval", "adapter_retrieval"})
+_SHOTS = 4
+_BATCH = 16
+
+Tick = Callable[[int, int, str], None]
+T = TypeVar("T")
+
+
+class LocalBase(Model, Protocol):
+    """The local model: answers with adapters, and bare."""
+
+    async def decide_bare(
+        self, requests: Sequence[DecideRequest], contract: SkillContract
+    ) -> list[DecideResponse]:
+        """Answer a batch without any adapter. Raises `ModelError`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    """What one cell answered, one prediction a row, and what it took in all."""
+
+    predictions: tuple[Prediction, ...]
+    seconds: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """One skill's rows and who answers them.
+
+    Attributes:
+        skill: The reference of the version that is evaluated.
+        contract: That version's contract.
+        shots: The training rows of few-shot prompts; may be empty where no cell needs them.
+        endpoint: Answers the cell `endpoint`.
+    """
+
+    evaluation: Evaluation
+    skill: str
+    contract: SkillContract
+    rows: Sequence[EvalRow]
+    local: LocalBase
+    shots: Sequence[Shot] = ()
+    endpoint: Model | None = None
+
+    async def run(self, cell: str, tick: Tick) -> CellRun:
+        """The answers of one cell.
+
+        Raises:
+            SkillError: A row does not fit the contract.
+            ModelError: The model could not answer.
+        """
+        if cell == "retrieval":
+            found = [self._predicted(row, row.retrieved) for row in self.rows]
+            return CellRun(predictions=tuple(found))
+        if cell in ("adapter", "adapter_retrieval"):
+            return await self._answered(self._adapter_requests(), cell, tick)
+        if cell == "endpoint":
+            return await self._answered(self._plain_requests(), cell, tick)
+        few = cell == "base_few_shot"
+        requests = self._with_shots(self._plain_requests()) if few else self._plain_requests()
+        return await self._answered(requests, cell, tick)
+
+    async def _answered(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> CellRun:
+        # A row without candidates asks nothing; its answer is none.
+        asked = [i for i, one in enumerate(requests) if one.choices or one.ask == "labels"]
+        tick(0, len(asked), f"rows of {self.skill}, {cell}")
+        if asked and cell != "endpoint":
+            # Loading the base and the adapter is no part of a row's seconds.
+            await self._decide(cell, [requests[asked[0]]])
+        responses: dict[int, DecideResponse] = {}
+        started = time.perf_counter()
+        for at in range(0, len(asked), _BATCH):
+            part = asked[at : at + _BATCH]
+            answers = await self._decide(cell, [requests[i] for i in part])
+            responses.update(zip(part, answers, strict=True))
+            tick(at + len(part), len(asked), f"rows of {self.skill}, {cell}")
+        seconds = time.perf_counter() - started
+        usage = [response.usage for response in responses.values()]
+        return CellRun(
+            predictions=tuple(
+                self._read(row, requests[i], responses.get(i), cell)
+                for i, row in enumerate(self.rows)
+            ),
+            seconds=seconds,
+            input_tokens=sum(one.input_tokens for one in usage),
+            output_tokens=sum(one.output_tokens for one in usage),
+        )
+
+    async def _decide(self, cell: str, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
+        if cell == "endpoint":
+            assert self.endpoint is not None, "choose_cells lets no endpoint cell in without one"
+            return await self.endpoint.decide(requests)
+        if cell.startswith("adapter"):
+            return await self.local.decide(requests, skill=self.skill)
+        return await self.local.decide_bare(requests, self.evaluation.bare)
+
+    def _read(
+        self, row: EvalRow, request: DecideRequest, response: DecideResponse | None, cell: str
+    ) -> Prediction:
+        if response is None:
+            return self._predicted(row, ())
+        scores = response.scores
+        if self.contract.read == "labels":
+            names = [choice.name for choice in request.choices] or list(self.contract.labels)
+            return self.evaluation.predict(names, scores, none=self.contract.none_label)
+        if cell == "adapter_retrieval":
+            pairs = zip(scores, row.retrieved, strict=True)
+            scores = tuple((score + found) / 2 for score, found in pairs)
+        return self._predicted(row, scores)
+
+    def _predicted(self, row: EvalRow, scores: Sequence[float]) -> Prediction:
+        return self.evaluation.predict(row.names, scores)
+
+    def _adapter_requests(self) -> list[DecideRequest]:
+        return [self.contract.request(row.context, row.choices) for row in self.rows]
+
+    def _plain_requests(self) -> list[DecideRequest]:
+        """The rows as a model without the adapter reads them: labels by their real names."""
+        bare = self.evaluation.bare
+        if self.contract.read == "branches":
+            return [
+                request.model_copy(update={"instructions": bare.system})
+                for request in self._adapter_requests()
+            ]
+        names = [name for name in self.contract.labels if name != self.contract.none_label]
+        return [
+            DecideRequest(
+                ask="options",
+                instructions=bare.system,
+                context=request.context,
+                choices=tuple(Choice(name=name, text=name) for name in names),
+            )
+            for request in self._adapter_requests()
+        ]
+
+    def _with_shots(self, requests: Sequence[DecideRequest]) -> list[DecideRequest]:
+        index = Nearest([shot.text for shot in self.shots])
+        found = []
+        for row, request in zip(self.rows, requests, strict=True):
+            near = [self.shots[i] for i in index.nearest(row.text, _SHOTS)]
+            # The nearest stands last, next to the question.
+            examples = "\n\n".join(self._example(shot, near) for shot in reversed(near))
+            text = f"{request.instructions}\n\nExamples:\n\n{examples}\n\nNow the real one.\n"
+            found.append(request.model_copy(update={"instructions": text}) if near else request)
+        return found
+
+    def _example(self, shot: Shot, near: Sequence[Shot]) -> str:
+        """A training row with a right choice and, where a neighbour has another, a wrong one."""
+        yes, no = self.evaluation.bare.answers
+        others = (text for one in near for text in one.right if text not in shot.right)
+        asked = [(text, yes) for text in shot.right[:1]] + [(text, no) for text in [*others][:1]]
+        context = self.contract.request(shot.context).context
+        frame = self.evaluation.bare.frames["options"]
+        lines = [f"{frame.replace('{text}', text)} {answer.strip()}" for text, answer in asked]
+        return "\n".join([context, *lines])
+
+
+def sample(rows: Sequence[T], limit: int | None, *, seed: int = 0) -> list[T]:
+    """At most `limit` of the rows, drawn at random, the same for the same seed; all without."""
+    chosen = list(rows)
+    if limit is not None:
+        random.Random(seed).shuffle(chosen)
+    return chosen[:limit]
+
+
+def choose_cells(
+    wanted: Sequence[str], rows: Sequence[EvalRow], *, endpoint: bool
+) -> tuple[str, ...]:
+    """The cells to run, in the order of `CELLS`: those wanted, or all that these rows allow.
+
+    Raises:
+        ConfigError: One of them does not exist, or lacks its endpoint or its retrieval scores.
+    """
+    retrieving = any(row.retrieved for row in rows)
+    possible = [
+        cell
+        for cell in CELLS
+        if (retrieving or cell not in _RETRIEVING) and (endpoint or cell != "endpoint")
+    ]
+    for cell in wanted:
+        if cell not in CELLS:
+            raise ConfigError(f"there is no cell {cell!r}; use some of: {', '.join(CELLS)}")
+        if cell not in possible:
+            why = "needs --endpoint NAME" if cell == "endpoint" else "has no retrieval scores here"
+            raise ConfigError(f"cell {cell!r} {why}; possible are: {', '.join(possible)}")
+    return tuple(cell for cell in possible if not wanted or cell in wanted)

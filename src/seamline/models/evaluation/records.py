@@ -1,0 +1,126 @@
+"""The record of an evaluation beside the adapter, and what it allows.
+
+`models/skills/<skill>/<version>/evaluation.json` is written by `seamline eval --record`. A new
+version gets the label `production` only with a record of a gate that it passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from seamline.errors import SkillError
+from seamline.models.declarations import read_yaml
+
+if TYPE_CHECKING:
+    from seamline.models.skills import Skill
+
+__all__ = ["Collapsed", "Gate", "Record", "behaviour_digest", "require_gate"]
+
+FILE = "evaluation.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Collapsed(_Frozen):
+    """A slice on which the new version is far worse; accuracies, and p by McNemar's test."""
+
+    slice: str
+    rows: int
+    before: float
+    after: float
+    p: float
+
+
+class Gate(_Frozen):
+    """A version against the released one, `against`, on the same rows.
+
+    `difference` is low, mean and high of new minus released accuracy (95 %, paired bootstrap).
+    """
+
+    against: str
+    against_digest: str
+    difference: tuple[float, float, float]
+    p: float
+    collapsed: tuple[Collapsed, ...] = ()
+    passed: bool
+
+
+class Record(_Frozen):
+    """What an evaluation found; `sampled` where it saw only a part of the file's rows."""
+
+    skill: str
+    adapter_digest: str
+    behaviour_digest: str
+    command: str
+    date: str
+    file: str
+    measure: str
+    rows: int
+    rows_digest: str
+    sampled: bool
+    cells: Mapping[str, Mapping[str, Any]]
+    gate: Gate | None = None
+
+    def write(self, folder: Path) -> Path:
+        """Keep it in a skill's folder; an earlier one is replaced whole."""
+        file = folder / FILE
+        part = file.with_suffix(".part")
+        text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(file)
+        return file
+
+
+def behaviour_digest(skill: Skill) -> str:
+    """The sha256 over what decides a skill's answers: adapter, base, contract, calibration."""
+    spec = skill.spec
+    told = {
+        "adapter": spec.adapter.digest,
+        "base": spec.base.digest,
+        "contract": spec.contract.model_dump(mode="json"),
+        "calibration": spec.calibration.model_dump(mode="json"),
+        "max_tokens": spec.max_tokens,
+    }
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def require_gate(skill: Skill, released: Skill) -> None:
+    """Let `skill` take the place of `released` only with the record of a passed gate.
+
+    Raises:
+        SkillError: There is no such record; or it is of other weights or another contract, of a
+            sample, against another version, or of a gate that was not passed.
+    """
+    file = skill.path / FILE
+    fix = f"run `seamline eval {skill.ref} --data FOLDER --gate --record`"
+    told = f"{skill.ref} cannot take the label production from {released.ref}: "
+    if not file.is_file():
+        raise SkillError(f"{told}it has no record of a passed gate ({FILE}); {fix}")
+    record = read_yaml(Record, file, "a record of an evaluation", error=SkillError)
+    gate = record.gate
+    if record.skill != skill.ref or record.behaviour_digest != behaviour_digest(skill):
+        raise SkillError(
+            f"{told}{file} is of {record.skill} with another adapter, contract or calibration "
+            f"than skill.yaml declares; {fix}"
+        )
+    if gate is None or gate.against_digest != behaviour_digest(released):
+        other = f"was gated against {gate.against}" if gate else "was evaluated without --gate"
+        raise SkillError(f"{told}it {other}; {fix}")
+    if record.sampled:
+        raise SkillError(f"{told}its gate saw only {record.rows} rows of {record.file}; {fix}")
+    if not gate.passed:
+        low, mean, high = gate.difference
+        worse = ", ".join(one.slice for one in gate.collapsed) or "none"
+        raise SkillError(
+            f"{told}its gate was not passed: difference {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
+            f"collapsed slices: {worse}; train a better version"
+        )

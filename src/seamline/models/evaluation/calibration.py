@@ -43,7 +43,8 @@ def fit_temperature(margins: ArrayLike, gold: ArrayLike) -> float:
 
     def loss(log_temperature: float) -> float:
         scale = math.exp(-log_temperature)
-        return float(np.mean(logsumexp(logits * scale, axis=1) - own * scale))
+        total: Any = logsumexp(logits * scale, axis=1)
+        return float(np.mean(total - own * scale))
 
     bounds = (math.log(_LOWEST), math.log(_HIGHEST))
     found: Any = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})

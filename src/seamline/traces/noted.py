@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import abstractmethod
 from collections.abc import Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -76,13 +77,13 @@ class NotedSpan(Span):
     ended: int
     _real: Span | None = None
 
+    @abstractmethod
     def start(self) -> Start:
         """Name, kind and attributes at the start, for the sampler."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self, span: Span) -> None:
         """Give the recording span what is known only at the end."""
-        raise NotImplementedError
 
     def real(self) -> Span:
         """The span of the host's provider, started if it is not yet."""

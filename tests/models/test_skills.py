@@ -107,7 +107,7 @@ def test_labels_move_and_only_to_versions_that_exist(store: SkillStore) -> None:
 
 
 def test_a_declaration_in_the_wrong_folder_is_refused(store: SkillStore) -> None:
-    moved = store.root / "clause_type" / "0.2.0"
+    moved = store.root / "clause_type" / "9.0.0"
     shutil.copytree(store.root / "clause_type" / "0.1.0", moved)
     with pytest.raises(SkillError, match=r"move it to clause_type/0\.1\.0/"):
         Skill(moved)

@@ -126,6 +126,7 @@ def _train(
 ) -> dict[str, Any]:
     import itertools
 
+    from seamline.cli.progress import CountProgress
     from seamline.models.bases import path as base_path
     from seamline.models.packaging import package
     from seamline.models.training import examples_from, train
@@ -141,7 +142,8 @@ def _train(
     weights = base_path(base)
     _same_rows(work, {"data": prepared.report.key, "rows": limit})
     examples = examples_from(itertools.islice(prepared.train_rows(), limit), recipe.contract)
-    report = train(recipe, examples, base=weights, out=work, start_from=start)
+    with CountProgress() as tick:
+        report = train(recipe, examples, base=weights, out=work, start_from=start, tick=tick)
     packaged = package(folder, work, base)
     return report | {
         "skill": packaged.ref,

@@ -31,6 +31,9 @@ class SkillContract(BaseModel):
     Attributes:
         system: Instructions; empty when each request brings its own (as `decide` does).
         context: Jinja2 template of the user part, over the variables of a row.
+        question: Of `labels`: Jinja2 template, over the same variables, of what stands between
+            the context and the answer. An aLoRA reads the context with the bare base, so what
+            it is asked about that context belongs here.
         choice: Jinja2 template of one choice's text, over the variables of a branch.
         frames: Per kind of question, the text around a choice: `{text}`, and `{name}` if wanted.
         answers: The two answer tokens of `branches`, "yes" first.
@@ -45,6 +48,7 @@ class SkillContract(BaseModel):
     read: Literal["branches", "labels"]
     system: str = ""
     context: str = "{{ context }}"
+    question: str = ""
     choice: str = "{{ text }}"
     frames: Mapping[str, str] = Field(default_factory=dict)
     answers: tuple[str, str] = ("Yes", "No")
@@ -61,6 +65,8 @@ class SkillContract(BaseModel):
                 raise ValueError("two labels share a verbaliser; each needs its own token")
             if self.none_label is not None and self.none_label not in self.labels:
                 raise ValueError(f"none_label {self.none_label!r} is not among the labels")
+        elif self.question:
+            raise ValueError("`question` is for `read: labels`; branches are asked by `frames`")
         elif not self.frames:
             raise ValueError("`read: branches` needs `frames`, one per kind of question it answers")
         for ask, frame in self.frames.items():
@@ -77,12 +83,12 @@ class SkillContract(BaseModel):
 
     @property
     def variables(self) -> frozenset[str]:
-        """What the `context` template needs.
+        """What the `context` and `question` templates need.
 
         Raises:
-            SkillError: It is no Jinja2.
+            SkillError: One of them is no Jinja2.
         """
-        return self._needs("context", self.context)
+        return self._needs("context", self.context) | self._needs("question", self.question)
 
     @property
     def choice_variables(self) -> frozenset[str]:
@@ -102,6 +108,7 @@ class SkillContract(BaseModel):
             ask=self.ask,
             instructions=self.system,
             context=self._render("context", self.context, context),
+            question=self._render("question", self.question, context),
             choices=tuple(Choice(name=str(i), text=text) for i, text in enumerate(texts)),
         )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Batch", "Encoder", "Row", "collate", "pack"]
+__all__ = ["Batch", "Encoder", "Row", "collate", "collate_branches", "pack"]
 
 _SYSTEM, _USER = "\u0001seamline-system\u0001", "\u0001seamline-user\u0001"
 
@@ -44,8 +44,9 @@ class Row:
 class Batch:
     """Tensors of several rows, padded on the right.
 
-    `input_ids`, `position_ids`: (rows, length); `attention_mask`: (rows, 1, length, length),
-    additive; `reads`: (reads, 2) pairs of (row, position), in row then branch order.
+    `input_ids`, `position_ids`: (rows, length); `attention_mask`: (rows, 1, length, held +
+    length), additive, where `held` keys stand in a cache before the ids; `reads`: (reads, 2)
+    pairs of (row, position), in row then branch order.
     """
 
     input_ids: torch.Tensor
@@ -90,7 +91,8 @@ class Encoder:
         instructions = self._text_ids(request.instructions or contract.system)
         context = self._text_ids(request.context.strip() + "\n")
         if contract.read == "labels":
-            branches: tuple[tuple[int, ...], ...] = (self._tail,)
+            asked = self._text_ids(request.question)
+            branches: tuple[tuple[int, ...], ...] = (asked + self._tail,)
         else:
             questions = contract.framed(request)
             tail = self._tail if contract.own_turn else ()
@@ -107,6 +109,34 @@ class Encoder:
             context = context[:half] + context[len(context) - (room - half) :]
         prefix = self._head + instructions + self._middle + context
         return Row(prefix=prefix, branches=branches)
+
+    def invocation(self, contract: SkillContract) -> tuple[int, ...]:
+        """The ids that open every question of `contract`: an aLoRA acts from there on.
+
+        Raises:
+            SkillError: Its questions have no opening in common.
+        """
+        opening: tuple[int, ...] = ()
+        one, other = (self._branch(contract, word) for word in ("A", "zebra"))
+        for mine, theirs in zip(one, other, strict=False):
+            if mine != theirs:
+                break
+            opening += (mine,)
+        if not opening:
+            raise SkillError(
+                "an aLoRA is called by the words that open its question, and this contract's "
+                "questions start with what differs; begin `question` (or each frame) with fixed "
+                "words, e.g. 'Question: {{ hypothesis }}'"
+            )
+        return opening
+
+    def _branch(self, contract: SkillContract, word: str) -> tuple[int, ...]:
+        """The one branch of a request in which every variable is `word`."""
+        row = dict.fromkeys(contract.variables, word)
+        choices = (
+            [] if contract.read == "labels" else [dict.fromkeys(contract.choice_variables, word)]
+        )
+        return self.row(contract.request(row, choices), contract).branches[0]
 
     def chat(self, instructions: str, context: str) -> tuple[int, ...]:
         """The prompt of a *write* request."""
@@ -135,27 +165,40 @@ def pack(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
 
 
 def collate(rows: Sequence[Row], *, pad_id: int, dtype: torch.dtype) -> Batch:
-    """Pad rows and build the mask that keeps branches apart."""
+    """Whole rows, padded, and the mask that keeps branches apart."""
+    return _collate(rows, 0, pad_id, dtype)
+
+
+def collate_branches(rows: Sequence[Row], *, pad_id: int, dtype: torch.dtype) -> Batch:
+    """The branches alone, of rows whose prefixes stand in a cache, padded to the longest."""
+    return _collate(rows, max(len(row.prefix) for row in rows), pad_id, dtype)
+
+
+def _collate(rows: Sequence[Row], held: int, pad_id: int, dtype: torch.dtype) -> Batch:
+    """Batch of what is fed behind `held` cached keys: without any, prefixes are fed too."""
     import torch
 
-    length = max(map(len, rows))
+    length = max(len(row) - (len(row.prefix) if held else 0) for row in rows)
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
     positions = torch.zeros((len(rows), length), dtype=torch.long)
     # Padding rows of the mask still see position 0: a softmax over nothing is NaN.
-    allowed = torch.zeros((len(rows), length, length), dtype=torch.bool)
+    allowed = torch.zeros((len(rows), length, held + length), dtype=torch.bool)
     allowed[:, :, 0] = True
     reads: list[tuple[int, int]] = []
     for r, row in enumerate(rows):
-        start = len(row.prefix)
-        ids[r, : len(row)] = torch.tensor(row.ids, dtype=torch.long)
-        positions[r, :start] = torch.arange(start)
-        allowed[r, :start, :start] = torch.ones(start, start, dtype=torch.bool).tril()
-        at = start
+        start = at = len(row.prefix)
+        if held:
+            at = 0
+        else:
+            ids[r, :start] = torch.tensor(row.prefix, dtype=torch.long)
+            positions[r, :start] = torch.arange(start)
+            allowed[r, :start, :start] = torch.ones(start, start, dtype=torch.bool).tril()
         for branch in row.branches:
-            n = len(branch)
+            n, key = len(branch), held + at
+            ids[r, at : at + n] = torch.tensor(branch, dtype=torch.long)
             positions[r, at : at + n] = torch.arange(start, start + n)
             allowed[r, at : at + n, :start] = True
-            allowed[r, at : at + n, at : at + n] = torch.ones(n, n, dtype=torch.bool).tril()
+            allowed[r, at : at + n, key : key + n] = torch.ones(n, n, dtype=torch.bool).tril()
             at += n
             reads.append((r, at - 1))
     mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import platform
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +20,7 @@ from seamline.errors import ModelError, SkillError
 from seamline.models.bases import BaseSpec
 from seamline.models.bases import path as base_path
 from seamline.models.contracts import SkillContract
-from seamline.models.encoding import Encoder, Row, collate, pack
+from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
 from seamline.models.protocol import (
     DecideRequest,
     DecideResponse,
@@ -33,6 +33,7 @@ from seamline.models.skills import BaseRef, Calibration, Skill, SkillStore
 
 if TYPE_CHECKING:
     import torch
+    from transformers import DynamicCache
 
 __all__ = ["LocalModel"]
 
@@ -214,13 +215,20 @@ class LocalModel:
         self._model.set_adapter(name)
 
     def _attach(self, skill: Skill, name: str) -> None:
-        from peft import PeftModel
+        from peft import LoraConfig, PeftModel
 
+        # Where an aLoRA acts is decided here, by what is fed with the adapter on; PEFT would
+        # look for the invocation tokens in ids that it does not get, and run the bare base.
+        config = LoraConfig.from_pretrained(str(skill.path))
+        config.alora_invocation_tokens = None
         options: Any = {"adapter_name": name, "autocast_adapter_dtype": False}
         if self._resident:
+            self._model.add_adapter(name, config, autocast_adapter_dtype=False)
             self._model.load_adapter(str(skill.path), **options)
         else:
-            self._model = PeftModel.from_pretrained(self._model, str(skill.path), **options)
+            self._model = PeftModel.from_pretrained(
+                self._model, str(skill.path), config=config, **options
+            )
 
     def _refuse_dead_adapter(self, skill: Skill, name: str) -> None:
         """An adapter that PEFT could not match leaves B at zero: the bare base, silently."""
@@ -241,14 +249,16 @@ class LocalModel:
         skill = self._skill(reference)
         self._activate(skill)
         spec = skill.spec
-        return self._score(requests, spec.contract, spec.calibration, self._lineage(skill))
+        read = self._behind_prefixes if spec.kind == "alora" else self._whole
+        return self._score(requests, spec.contract, spec.calibration, self._lineage(skill), read)
 
     def _decide_bare(
         self, requests: list[DecideRequest], contract: SkillContract
     ) -> list[DecideResponse]:
         self._load_base()
         with self._bare_unless(None):
-            return self._score(requests, contract, Calibration(), self._lineage(None))
+            lineage = self._lineage(None)
+            return self._score(requests, contract, Calibration(), lineage, self._whole)
 
     def _score(
         self,
@@ -256,6 +266,7 @@ class LocalModel:
         contract: SkillContract,
         calibration: Calibration,
         lineage: dict[str, Any],
+        read: Callable[[Sequence[Row]], torch.Tensor],
     ) -> list[DecideResponse]:
         import torch
 
@@ -266,7 +277,7 @@ class LocalModel:
         responses: dict[int, DecideResponse] = {}
         for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
             packed = [rows[i] for i in group]
-            logits = self._logits(packed, answers)
+            logits = self._logits(read(packed), answers)
             shape = {"batch_rows": len(group), "batch_length": max(map(len, packed))}
             scores = _scores(logits, contract, calibration, packed)
             chosen = iter(_chosen(logits, answers))
@@ -281,25 +292,52 @@ class LocalModel:
                 )
         return [responses[i] for i in range(len(requests))]
 
-    def _logits(self, rows: Sequence[Row], answers: torch.Tensor) -> torch.Tensor:
+    def _logits(self, read: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         """The logits of the answer tokens at every read: (reads, answers), float32."""
         import torch
 
-        causal = self._model.get_base_model() if self._resident else self._model
+        with torch.inference_mode():
+            weight = self._causal.lm_head.weight[answers.to(read.device)].float()
+            logits: torch.Tensor = read.float() @ weight.T
+        return logits.cpu()
+
+    def _whole(self, rows: Sequence[Row]) -> torch.Tensor:
+        """The last states of every branch, in one pass with one set of weights."""
         pad = self._need_encoder().tokenizer.pad_token_id or 0
-        batch = collate(rows, pad_id=pad, dtype=self._dtype)
+        return self._states(collate(rows, pad_id=pad, dtype=self._dtype), None)
+
+    def _behind_prefixes(self, rows: Sequence[Row]) -> torch.Tensor:
+        """The same, where the prefixes are the bare base's and only branches the adapter's."""
+        from seamline.models.prefixes import cache_of, read_prefixes
+
+        distinct = list(dict.fromkeys(row.prefix for row in rows))
+        with self._model.disable_adapter():
+            held = read_prefixes(self._causal, distinct)
+        own = [distinct.index(row.prefix) for row in rows]
+        pad = self._need_encoder().tokenizer.pad_token_id or 0
+        batch = collate_branches(rows, pad_id=pad, dtype=self._dtype)
+        return self._states(batch, cache_of(held[:, :, own]))
+
+    def _states(self, batch: Batch, held: DynamicCache | None) -> torch.Tensor:
+        """The last hidden state at every read: (reads, hidden)."""
+        import torch
+
+        causal = self._causal
         device = causal.device
         with torch.inference_mode():
-            hidden = causal.model(
+            hidden: torch.Tensor = causal.model(
                 input_ids=batch.input_ids.to(device),
                 position_ids=batch.position_ids.to(device),
                 attention_mask=batch.attention_mask.to(device),
-                use_cache=False,
+                past_key_values=held,
+                use_cache=held is not None,
             ).last_hidden_state
             reads = batch.reads.to(device)
-            weight = causal.lm_head.weight[answers.to(device)].float()
-            logits: torch.Tensor = hidden[reads[:, 0], reads[:, 1]].float() @ weight.T
-        return logits.cpu()
+            return hidden[reads[:, 0], reads[:, 1]]
+
+    @property
+    def _causal(self) -> Any:
+        return self._model.get_base_model() if self._resident else self._model
 
     def _write(self, request: WriteRequest, reference: str | None) -> WriteResponse:
         import torch

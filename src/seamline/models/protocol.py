@@ -55,12 +55,15 @@ class DecideRequest(_Frozen):
 
     `rules`: each choice is a condition, scored on its own as p(met).
     `options`: each choice is scored on its own as p(right choice).
-    `labels`: the scores of a skill's label set; `choices` may be empty (the skill's own set).
+    `labels`: the scores of a skill's label set; `choices` may be empty (the skill's own set),
+    and `question` is what is asked about the context, if the skill needs it told.
     """
 
     ask: Ask
     instructions: str = ""
     context: str
+    # Left out where it is empty: journals of skills without one do not change.
+    question: str = Field(default="", exclude_if=lambda text: not text)
     choices: tuple[Choice, ...] = ()
     prompt: PromptRef | None = None
 

@@ -60,7 +60,7 @@ class Recipe(_Frozen):
     sources: tuple[Source, ...] = ()
     data: DataSettings | None = None
     continues: str | None = None
-    kind: Literal["lora"] = "lora"
+    kind: Literal["lora", "alora"] = "lora"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

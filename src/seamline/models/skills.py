@@ -161,6 +161,12 @@ class Skill:
                 f"skill {self.ref} needs code from elsewhere or is no LoRA "
                 f"(peft_type {config.get('peft_type')!r}); only plain PEFT LoRA folders load"
             )
+        if (self.spec.kind == "alora") != bool(config.get("alora_invocation_tokens")):
+            raise SkillError(
+                f"skill {self.ref} declares kind {self.spec.kind}, but its adapter_config.json has "
+                f"alora_invocation_tokens {config.get('alora_invocation_tokens')!r}; package it "
+                f"again from the recipe it was trained with"
+            )
         if base is not None:
             self._fits(base)
 

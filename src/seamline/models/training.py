@@ -24,8 +24,10 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
-from seamline.models.encoding import Batch, Encoder, Row, collate, pack
+from seamline.models.dataset.duplicates import Tick
+from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
 from seamline.models.merged_lora import train_merged
+from seamline.models.prefixes import PrefixStore
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.recipes import Recipe, Training
 
@@ -96,41 +98,80 @@ def load_base(path: Path, *, dtype: torch.dtype, attention: str = "sdpa") -> tup
     return model, AutoTokenizer.from_pretrained(path, local_files_only=True)
 
 
+_WINDOW = 16
+"""Batches of an aLoRA that are cut from rows of one draw: alike in length, mixed in content."""
+
+
 class _Batches(Dataset[dict[str, Any]]):
-    """Pre-packed batches of similar length, stage by stage; an item is a whole batch."""
+    """Pre-packed batches of similar length, stage by stage; an item is a whole batch.
+
+    With `held`, prefixes come from there, and a batch is fed its branches alone.
+    """
 
     def __init__(
-        self, rows: Sequence[Row], examples: Sequence[Example], settings: Training, pad_id: int
+        self,
+        rows: Sequence[Row],
+        examples: Sequence[Example],
+        settings: Training,
+        pad_id: int,
+        held: PrefixStore | None = None,
     ) -> None:
         self.rows, self.golds = rows, [example.gold for example in examples]
-        self.pad_id = pad_id
+        self.pad_id, self.held = pad_id, held
         self.groups: list[list[int]] = []
         rng = random.Random(settings.seed)
         for stage in sorted({example.stage for example in examples}):
             own = [i for i, example in enumerate(examples) if example.stage == stage]
-            lengths = [len(rows[i]) for i in own]
-            packed = pack(lengths, max_tokens=settings.batch_tokens)
+            packed = self._packed(own, settings.batch_tokens, rng)
             rng.shuffle(packed)
-            self.groups += [[own[i] for i in group] for group in packed]
+            self.groups += packed
+
+    def _packed(self, own: list[int], most: int, rng: random.Random) -> list[list[int]]:
+        if self.held is None:
+            packed = pack([len(self.rows[i]) for i in own], max_tokens=most)
+            return [[own[i] for i in group] for group in packed]
+        # Branches of one length often ask the same question; a batch of one question is no batch.
+        rng.shuffle(own)
+        lengths = {i: len(self.rows[i]) - len(self.rows[i].prefix) for i in own}
+        wide = max(1, most * _WINDOW * len(own) // sum(lengths.values()))
+        packed = []
+        for at in range(0, len(own), wide):
+            drawn = own[at : at + wide]
+            packed += [
+                [drawn[i] for i in group]
+                for group in pack([lengths[i] for i in drawn], max_tokens=most)
+            ]
+        return packed
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         group = self.groups[index]
-        batch = collate([self.rows[i] for i in group], pad_id=self.pad_id, dtype=torch.bfloat16)
-        return {"batch": batch, "gold": [self.golds[i] for i in group]}
+        rows = [self.rows[i] for i in group]
+        laid = collate if self.held is None else collate_branches
+        return {
+            "batch": laid(rows, pad_id=self.pad_id, dtype=torch.bfloat16),
+            "gold": [self.golds[i] for i in group],
+            "rows": group,
+        }
 
 
 class _SkillTrainer(Trainer):
     """Trainer with the loss read at the branches' last tokens."""
 
     def __init__(
-        self, *, answer_ids: Sequence[int], settings: Training, labels: bool, **rest: Any
+        self,
+        *,
+        answer_ids: Sequence[int],
+        settings: Training,
+        labels: bool,
+        held: PrefixStore | None,
+        **rest: Any,
     ) -> None:
         super().__init__(**rest)
         self._answers = torch.tensor(list(answer_ids))
-        self._settings, self._labels = settings, labels
+        self._settings, self._labels, self._held = settings, labels, held
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The batches are shuffled within their stage; the trainer must keep the stages apart.
@@ -152,7 +193,8 @@ class _SkillTrainer(Trainer):
             input_ids=batch.input_ids.to(device),
             position_ids=batch.position_ids.to(device),
             attention_mask=batch.attention_mask.to(device),
-            use_cache=False,
+            past_key_values=self._held and self._held.rows(inputs["rows"], device),
+            use_cache=self._held is not None,
         ).last_hidden_state
         reads = batch.reads.to(device)
         read = hidden[reads[:, 0], reads[:, 1]]
@@ -188,8 +230,11 @@ def train(
     base: Path,
     out: Path,
     start_from: Path | None = None,
+    tick: Tick | None = None,
 ) -> dict[str, Any]:
     """Train one adapter into `out` (a PEFT folder) and return what the run did.
+
+    An aLoRA is trained behind prefixes that the bare base has read once (`PrefixStore`).
 
     An interrupted run goes on from its last checkpoint in `out/checkpoints`; `start_from`
     continues another adapter's weights on these examples.
@@ -210,7 +255,10 @@ def train(
     encoder = Encoder(tokenizer, max_tokens=settings.max_tokens)
     rows = [encoder.row(example.request, contract) for example in examples]
     words = contract.labels.values() if contract.read == "labels" else contract.answers
-    dataset = _Batches(rows, examples, settings, tokenizer.pad_token_id or 0)
+    held = None
+    if recipe.kind == "alora":
+        held = PrefixStore(model, [row.prefix for row in rows], folder=out / "prefixes", tick=tick)
+    dataset = _Batches(rows, examples, settings, tokenizer.pad_token_id or 0, held)
     peft_model = _adapter(model, settings, start_from)
     train_merged(peft_model)
     checkpoints = out / "checkpoints"
@@ -218,6 +266,7 @@ def train(
         answer_ids=[encoder.token(word) for word in words],
         settings=settings,
         labels=contract.read == "labels",
+        held=held,
         model=peft_model,
         args=_arguments(settings, len(dataset), checkpoints),
         train_dataset=dataset,
@@ -229,6 +278,8 @@ def train(
     for parameter in peft_model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
+    if recipe.kind == "alora":
+        peft_model.active_peft_config.alora_invocation_tokens = list(encoder.invocation(contract))
     peft_model.save_pretrained(str(out), safe_serialization=True)
     return {
         "rows": len(rows),

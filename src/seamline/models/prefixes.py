@@ -1,0 +1,163 @@
+"""Prefixes read once by the bare base, and kept as keys and values.
+
+An aLoRA acts only behind the prefix of a request, so what the base made of the prefix does not
+depend on the adapter: one pass serves every question, every skill and every epoch of a
+training. Both the engine and the training go through here, so that a skill is trained on the
+very keys that it will be asked with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from seamline.errors import ConfigError
+from seamline.models.dataset.duplicates import Tick
+from seamline.models.encoding import pack
+
+__all__ = ["PrefixStore", "cache_of", "read_prefixes"]
+
+Ids = tuple[int, ...]
+
+_NOTE = "prefixes.json"
+_VALUES = "prefixes.bin"
+
+
+def read_prefixes(causal: Any, prefixes: Sequence[Ids]) -> torch.Tensor:
+    """Keys and values of `prefixes`: (layers, 2, rows, heads, longest, head size).
+
+    The model must be the bare base: its adapters switched off. Behind a shorter prefix stand
+    values of padding, which a mask has to hide.
+    """
+    length = max(map(len, prefixes))
+    device = causal.device
+    ids = torch.zeros((len(prefixes), length), dtype=torch.long)
+    mask = torch.zeros((len(prefixes), length), dtype=torch.long)
+    for r, prefix in enumerate(prefixes):
+        ids[r, : len(prefix)] = torch.tensor(prefix, dtype=torch.long)
+        mask[r, : len(prefix)] = 1
+    cache = DynamicCache()
+    with torch.no_grad():
+        causal.model(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    layers: Any = cache.layers
+    return torch.stack([torch.stack([layer.keys, layer.values]) for layer in layers])
+
+
+def cache_of(values: torch.Tensor) -> DynamicCache:
+    """A cache that a forward pass goes on from, of what `read_prefixes` or a store gave."""
+    cache = DynamicCache()
+    for index, (keys, own) in enumerate(values):
+        cache.update(keys, own, index)
+    return cache
+
+
+class PrefixStore:
+    """Keys and values of many prefixes, in a file that the system pages in and out.
+
+    An equal prefix is kept once. For the base of this project a token takes 23 kB.
+
+    Args:
+        causal: The bare base.
+        prefixes: Token ids, one a row.
+        folder: Where the file is kept; an earlier one of the same prefixes is gone on with.
+        tick: Gets (done, all, what).
+
+    Raises:
+        ConfigError: The disk has no room for the file.
+    """
+
+    def __init__(
+        self, causal: Any, prefixes: Sequence[Ids], *, folder: Path, tick: Tick | None = None
+    ) -> None:
+        distinct = list(dict.fromkeys(prefixes))
+        number = {prefix: index for index, prefix in enumerate(distinct)}
+        self._of = [number[prefix] for prefix in prefixes]
+        self._starts = [0]
+        for prefix in distinct:
+            self._starts.append(self._starts[-1] + len(prefix))
+        self._shape = _shape(causal.config)
+        folder.mkdir(parents=True, exist_ok=True)
+        note = {
+            "base": causal.name_or_path,
+            "prefixes": _digest(distinct),
+            "dtype": str(causal.dtype),
+            "shape": self._shape,
+        }
+        file = folder / _VALUES
+        known = _read_note(folder / _NOTE) == json.loads(json.dumps(note))
+        self._values = self._open(file, causal.dtype, fresh=not known)
+        if not known:
+            self._fill(causal, distinct, tick)
+            (folder / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+
+    def rows(self, indices: Sequence[int], device: Any) -> DynamicCache:
+        """The cache of these rows, padded on the right with zeros to the longest."""
+        own = [self._of[index] for index in indices]
+        spans = [(self._starts[i], self._starts[i + 1]) for i in own]
+        longest = max(end - start for start, end in spans)
+        found = torch.zeros((len(spans), longest, *self._shape), dtype=self._values.dtype)
+        for r, (start, end) in enumerate(spans):
+            found[r, : end - start] = self._values[start:end]
+        # (rows, tokens, layers, 2, heads, size) as a cache has it.
+        return cache_of(found.permute(2, 3, 0, 4, 1, 5).to(device))
+
+    def _open(self, file: Path, dtype: torch.dtype, *, fresh: bool) -> torch.Tensor:
+        count = self._starts[-1] * torch.Size(self._shape).numel()
+        needed = count * dtype.itemsize
+        if fresh:
+            file.unlink(missing_ok=True)
+            (file.parent / _NOTE).unlink(missing_ok=True)
+            free = shutil.disk_usage(file.parent).free
+            if needed > 0.95 * free:
+                raise ConfigError(
+                    f"the keys and values of {self._starts[-1]:,} prefix tokens take "
+                    f"{needed / 2**30:.1f} GiB, and {file.parent} has {free / 2**30:.1f} GiB free; "
+                    "give --work a folder with more room, or train on fewer or shorter rows"
+                )
+        flat = torch.from_file(str(file), shared=True, size=count, dtype=dtype)
+        return flat.view(self._starts[-1], *self._shape)
+
+    def _fill(self, causal: Any, distinct: Sequence[Ids], tick: Tick | None) -> None:
+        done = 0
+        for group in pack([len(prefix) for prefix in distinct], max_tokens=4096):
+            values = read_prefixes(causal, [distinct[i] for i in group])
+            # (layers, 2, rows, heads, tokens, size) to a token's values side by side.
+            by_token = values.permute(2, 4, 0, 1, 3, 5).cpu()
+            for r, i in enumerate(group):
+                start, end = self._starts[i], self._starts[i + 1]
+                self._values[start:end] = by_token[r, : end - start]
+            done += len(group)
+            if tick is not None:
+                tick(done, len(distinct), "reading the prefixes once, for every epoch")
+
+
+def _shape(config: Any) -> tuple[int, int, int, int]:
+    """Of one token: layers, keys and values, heads, head size."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers, 2, config.num_key_value_heads, size
+
+
+def _digest(prefixes: Sequence[Ids]) -> str:
+    known = hashlib.sha256()
+    for prefix in prefixes:
+        known.update(json.dumps(prefix).encode())
+    return known.hexdigest()
+
+
+def _read_note(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,208 @@
+"""aLoRA: prefixes read by the bare base, branches by the adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seamline.errors import ConfigError, SkillError
+from seamline.models.bases import BaseSpec
+from seamline.models.contracts import SkillContract
+from seamline.models.encoding import Encoder, Row, collate, collate_branches
+from seamline.models.engine import LocalModel
+from seamline.models.packaging import package
+from seamline.models.protocol import DecideRequest
+from seamline.models.recipes import Recipe, Training
+from seamline.models.skills import SkillStore
+
+pytestmark = pytest.mark.model
+
+CONTRACT = SkillContract(
+    read="labels",
+    system="You read documents.",
+    context="{{ text }}",
+    question="Is it about {{ topic }}?",
+    labels={"Yes": "yes", "No": "no"},
+)
+TEXTS = (
+    "The ferry leaves the harbour at nine, weather permitting.",
+    "Rents rise.",
+    "Nobody may feed the pigeons on the roof, and the gardener waters the ferns twice a week.",
+)
+TOPICS = ("ferries", "rents", "plants and birds")
+
+
+def _request(text: str, topic: str) -> DecideRequest:
+    return CONTRACT.request({"text": text, "topic": topic})
+
+
+REQUESTS = [_request(text, topic) for text in TEXTS for topic in TOPICS]
+
+
+@pytest.fixture(scope="module")
+def skills(tmp_path_factory: pytest.TempPathFactory, base_spec: BaseSpec, base_path: Path) -> Path:
+    """A store with one aLoRA, trained for some steps on nine rows."""
+    from seamline.models.training import Example, train
+
+    folder = tmp_path_factory.mktemp("skills") / "topic" / "0.1.0"
+    folder.mkdir(parents=True)
+    recipe = Recipe(
+        skill="topic",
+        version="0.1.0",
+        base=base_spec.name,
+        description="Says whether a text is about a topic.",
+        licence="Apache-2.0",
+        contract=CONTRACT,
+        kind="alora",
+        training=Training(rank=8, alpha=16, learning_rate=3e-3, epochs=24, batch_tokens=256),
+    )
+    (folder / "recipe.yaml").write_text(
+        json.dumps(recipe.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8"
+    )
+    gold = [text == topic for text in range(3) for topic in range(3)]
+    examples = [
+        Example(request=request, gold=(int(right), int(not right)))
+        for request, right in zip(REQUESTS, gold, strict=True)
+    ]
+    work = folder.parent / "work"
+    report = train(recipe, examples, base=base_path, out=work)
+    assert report["steps"] > 1
+    package(folder, work, base_spec)
+    return folder.parent.parent
+
+
+@pytest.fixture(scope="module")
+def model(skills: Path, base_spec: BaseSpec, root: Path) -> LocalModel:
+    store = skills / "both"
+    shutil.copytree(skills / "topic", store / "topic", dirs_exist_ok=True)
+    shutil.copytree(root / "models/skills/decide", store / "decide", dirs_exist_ok=True)
+    (store / "skills.lock").write_text('{"labels": {}}', encoding="utf-8")
+    return LocalModel(base_spec, SkillStore(store), dtype="float32")
+
+
+def test_scores_are_those_of_pefts_own_alora(
+    model: LocalModel, skills: Path, base_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = asyncio.run(model.decide(REQUESTS, skill="topic@0.1.0"))
+    base = AutoModelForCausalLM.from_pretrained(base_path, dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(base, str(skills / "topic" / "0.1.0"))
+    assert "alora_invocation_tokens" in theirs.peft_config["default"].to_dict()
+    encoder = Encoder(AutoTokenizer.from_pretrained(base_path))
+    answers = [encoder.token(word) for word in CONTRACT.labels.values()]
+    bare_too = []
+    for request, response in zip(REQUESTS, found, strict=True):
+        ids = torch.tensor([encoder.row(request, CONTRACT).ids])
+        with torch.inference_mode():
+            logits = theirs(input_ids=ids).logits[0, -1, answers]
+            with theirs.disable_adapter():
+                bare = theirs(input_ids=ids).logits[0, -1, answers]
+        assert response.scores == pytest.approx(logits.softmax(dim=-1).tolist(), abs=1e-4)
+        bare_too.append(response.scores == pytest.approx(bare.softmax(dim=-1).tolist(), abs=1e-4))
+    assert not any(bare_too)
+
+
+def test_it_learned_what_it_was_taught(model: LocalModel) -> None:
+    found = asyncio.run(model.decide(REQUESTS, skill="topic@0.1.0"))
+    said = [response.scores[0] > 0.5 for response in found]
+    assert said == [text == topic for text in range(3) for topic in range(3)]
+
+
+def test_lora_and_alora_skills_stand_side_by_side(model: LocalModel) -> None:
+    from seamline.models.protocol import Choice
+
+    asked = DecideRequest(
+        ask="rules",
+        instructions="You plan.",
+        context="- lamps found: 3",
+        choices=(Choice(name="0", text="There are lamps"),),
+    )
+    before = asyncio.run(model.decide(REQUESTS[:1], skill="topic@0.1.0"))
+    asyncio.run(model.decide([asked], skill="decide@0.2.0"))
+    after = asyncio.run(model.decide(REQUESTS[:1], skill="topic@0.1.0"))
+    assert [one.scores for one in before] == [one.scores for one in after]
+
+
+def test_a_store_keeps_what_one_pass_gives(base_path: Path, tmp_path: Path) -> None:
+    import torch
+
+    from seamline.models.prefixes import PrefixStore
+    from seamline.models.training import load_base
+
+    causal, _ = load_base(base_path, dtype=torch.float32)
+    rows = [
+        Row(prefix=prefix, branches=((7, 8, 9), (5,)))
+        for prefix in ((1, 4, 9, 16), (1, 2), (1, 4, 9, 16))
+    ]
+    prefixes = [row.prefix for row in rows]
+    store = PrefixStore(causal, prefixes, folder=tmp_path)
+    again = PrefixStore(causal, prefixes, folder=tmp_path)
+    whole = collate(rows, pad_id=0, dtype=torch.float32)
+    behind = collate_branches(rows, pad_id=0, dtype=torch.float32)
+
+    def states(batch: object, held: object) -> torch.Tensor:
+        with torch.inference_mode():
+            hidden: torch.Tensor = causal.model(
+                input_ids=batch.input_ids,  # type: ignore[attr-defined]
+                position_ids=batch.position_ids,  # type: ignore[attr-defined]
+                attention_mask=batch.attention_mask,  # type: ignore[attr-defined]
+                past_key_values=held,
+                use_cache=held is not None,
+            ).last_hidden_state
+        reads = batch.reads  # type: ignore[attr-defined]
+        return hidden[reads[:, 0], reads[:, 1]]
+
+    expected = states(whole, None)
+    for one in (store, again):
+        assert torch.allclose(states(behind, one.rows([0, 1, 2], "cpu")), expected, atol=2e-3)
+
+
+def test_a_disk_without_room_is_told_beforehand(
+    base_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from seamline.models.prefixes import PrefixStore
+    from seamline.models.training import load_base
+
+    causal, _ = load_base(base_path, dtype=torch.bfloat16)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.total - 9, 9)
+    )
+    with pytest.raises(ConfigError, match=r"prefix tokens take .* give --work a folder"):
+        PrefixStore(causal, [(1, 2, 3)], folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_without_fixed_words_calls_no_adapter(base_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    encoder = Encoder(AutoTokenizer.from_pretrained(base_path))
+    loose = CONTRACT.model_copy(update={"question": "{{ topic }}?"})
+    assert encoder.invocation(CONTRACT)
+    with pytest.raises(SkillError, match="begin `question`"):
+        encoder.invocation(loose)
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("lora", [1, 2]), ("alora", None)])
+def test_a_kind_that_the_adapter_is_not_is_refused(
+    skills: Path, tmp_path: Path, kind: str, tokens: list[int] | None
+) -> None:
+    copy = tmp_path / "topic" / "0.1.0"
+    shutil.copytree(skills / "topic" / "0.1.0", copy)
+    declared = copy / "skill.yaml"
+    text = declared.read_text(encoding="utf-8")
+    declared.write_text(text.replace("kind: alora", f"kind: {kind}"), encoding="utf-8")
+    config = json.loads((copy / "adapter_config.json").read_text(encoding="utf-8"))
+    config["alora_invocation_tokens"] = tokens
+    (copy / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(SkillError, match="alora_invocation_tokens"):
+        SkillStore(tmp_path).get("topic@0.1.0").check()

@@ -219,7 +219,7 @@ class LocalModel:
 
         # Where an aLoRA acts is decided here, by what is fed with the adapter on; PEFT would
         # look for the invocation tokens in ids that it does not get, and run the bare base.
-        config = LoraConfig.from_pretrained(str(skill.path))
+        config: Any = LoraConfig.from_pretrained(str(skill.path))
         config.alora_invocation_tokens = None
         options: Any = {"adapter_name": name, "autocast_adapter_dtype": False}
         if self._resident:

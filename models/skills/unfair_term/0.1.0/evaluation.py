@@ -14,6 +14,7 @@ __all__ = ["evaluation"]
 
 _FILE = "contracts/unfair_tos_dev.jsonl"
 _TRAINING = "contracts/unfair_tos_train.jsonl"
+_TRAINED = load_module(Path(__file__).with_name("data.py"))
 _THRESHOLD = 0.3
 _BARE = SkillContract(
     read="branches",
@@ -37,7 +38,6 @@ def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
 
 
 def _rows(data: Path) -> Sequence[EvalRow]:
-    rows = load_module(Path(__file__).with_name("data.py"))
     return [
         EvalRow(
             id=f"line {number}",
@@ -46,17 +46,16 @@ def _rows(data: Path) -> Sequence[EvalRow]:
             text=text,
             slices=(document, *(types or ["Fair"])),
         )
-        for number, (text, tags, document) in enumerate(rows.read(data / _FILE), start=1)
-        for types in [rows.types_of(tags)]
+        for number, (text, tags, document) in enumerate(_TRAINED.read(data / _FILE), start=1)
+        for types in [_TRAINED.types_of(tags)]
     ]
 
 
 def _shots(data: Path) -> Sequence[Shot]:
     """Unfair sentences and fair ones; a fair one is right for no type."""
-    rows = load_module(Path(__file__).with_name("data.py"))
     return [
-        Shot(text=text, context={"text": text}, right=tuple(rows.types_of(tags)))
-        for text, tags, _ in rows.read(data / _TRAINING)
+        Shot(text=text, context={"text": text}, right=tuple(_TRAINED.types_of(tags)))
+        for text, tags, _ in _TRAINED.read(data / _TRAINING)
     ]
 
 

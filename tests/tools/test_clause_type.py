@@ -14,6 +14,7 @@ from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.tools.contract import Review, ToolSpec
+from seamline.tools.text import normalise
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL: Any = load_module(ROOT / "tools/clause_type/tool.py")
@@ -189,7 +190,7 @@ def test_an_untouched_output_survives_its_own_json() -> None:
 
 
 def test_the_model_reads_one_line_of_at_most_110_words() -> None:
-    assert TOOL.normalise("“A”\u00a0 fee of\n[***]  is due ______ on \u2018time\u2019") == (
+    assert normalise("“A”\u00a0 fee of\n[***]  is due ______ on \u2018time\u2019") == (
         "\"A\" fee of [*] is due [*] on 'time'"
     )
     assert len(TOOL.model_text("word " * 500).split()) == 110

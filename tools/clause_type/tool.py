@@ -22,6 +22,7 @@ from seamline.tools.contract import (
     ToolContext,
     ToolInput,
 )
+from seamline.tools.text import normalise
 
 __all__ = [
     "ContractReview",
@@ -32,7 +33,6 @@ __all__ = [
     "Risk",
     "TypedClause",
     "model_text",
-    "normalise",
     "run",
 ]
 
@@ -43,27 +43,7 @@ READ_CHARS = 900
 Level = Literal["low", "medium", "high"]
 RiskLevel = Literal["", "none", "low", "medium", "high"]
 
-_STRAIGHT = str.maketrans(
-    {
-        "\u2018": "'",
-        "\u2019": "'",
-        "\u201c": '"',
-        "\u201d": '"',
-        "\u2013": "-",
-        "\u2014": "-",
-        "\u00a0": " ",
-        "\u200b": None,
-        "\ufeff": None,
-        "\u00ad": None,
-    }
-)
-_BLANKS = re.compile(r"[_.*=\-\u2026]{4,}|\[\s?\*+\s?\]|\[_+\]")
 _SEVERITY = re.compile(r"(?i)\s*(low|medium|high) risk\b[:,]?\s*")
-
-
-def normalise(text: str) -> str:
-    """The text on one line: single spaces, straight quotes, blanks and redactions as `[*]`."""
-    return " ".join(_BLANKS.sub(" [*] ", text.translate(_STRAIGHT)).split())
 
 
 def model_text(text: str) -> str:

@@ -69,6 +69,10 @@ def _nothing(row: EvalRow, prediction: Prediction) -> Mapping[str, float]:  # no
     return {}
 
 
+def _no_more(rows: Sequence[EvalRow], predictions: Sequence[Prediction]) -> Mapping[str, float]:  # noqa: ARG001
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """A skill's evaluation.
@@ -82,6 +86,7 @@ class Evaluation:
         rows: The rows of a data folder, in a fixed order.
         shots: The training rows that few-shot prompts draw from.
         further: Further numbers of a row, each averaged over the rows.
+        whole: Further numbers that only all rows together have, an F1 for one.
     """
 
     file: str
@@ -92,6 +97,7 @@ class Evaluation:
     rows: Callable[[Path], Sequence[EvalRow]]
     shots: Callable[[Path], Sequence[Shot]]
     further: Callable[[EvalRow, Prediction], Mapping[str, float]] = _nothing
+    whole: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _no_more
 
     def predict(
         self, names: Sequence[str], scores: Sequence[float], *, none: str | None = None

@@ -120,7 +120,8 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _further(evaluation: Evaluation, rows: Sequence[EvalRow], run: CellRun) -> dict[str, float]:
     each = [evaluation.further(row, p) for row, p in zip(rows, run.predictions, strict=True)]
-    return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
+    averaged = {name: sum(one[name] for one in each) / len(each) for name in each[0]}
+    return {**averaged, **evaluation.whole(rows, run.predictions)}
 
 
 _PAGE = """<!doctype html>

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import platform
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,9 @@ from seamline.models.protocol import (
 from seamline.models.skills import BaseRef, Calibration, Skill, SkillStore
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 __all__ = ["LocalModel"]
 
@@ -105,6 +107,22 @@ class LocalModel:
             BaseNotPulledError: The base is not on this machine.
         """
         found: list[DecideResponse] = await self._run(self._decide_bare, list(requests), contract)
+        return found
+
+    async def logits(
+        self, requests: Sequence[DecideRequest], *, skill: str
+    ) -> list[NDArray[np.float32]]:
+        """What `decide` reads before any calibration: one array a request.
+
+        Of shape (questions, answer tokens): the logits of yes and no of every choice, or, of a
+        label set, those of all verbalisers in one line.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+            SkillError: The skill does not exist, does not fit the base, or does not answer
+                this kind of question.
+        """
+        found: list[NDArray[np.float32]] = await self._run(self._raw, list(requests), skill)
         return found
 
     async def write(self, request: WriteRequest, *, skill: str | None = None) -> WriteResponse:
@@ -250,6 +268,16 @@ class LocalModel:
         with self._bare_unless(None):
             return self._score(requests, contract, Calibration(), self._lineage(None))
 
+    def _raw(self, requests: list[DecideRequest], reference: str) -> list[NDArray[np.float32]]:
+        self._load_base()
+        skill = self._skill(reference)
+        self._activate(skill)
+        found: dict[int, NDArray[np.float32]] = {}
+        for group, rows, logits in self._read(requests, skill.spec.contract):
+            parts = logits.split([len(row.branches) for row in rows])
+            found.update((i, part.numpy()) for i, part in zip(group, parts, strict=True))
+        return [found[i] for i in range(len(requests))]
+
     def _score(
         self,
         requests: Sequence[DecideRequest],
@@ -257,16 +285,9 @@ class LocalModel:
         calibration: Calibration,
         lineage: dict[str, Any],
     ) -> list[DecideResponse]:
-        import torch
-
-        encoder = self._need_encoder()
-        rows = [encoder.row(request, contract) for request in requests]
-        words = contract.labels.values() if contract.read == "labels" else contract.answers
-        answers = torch.tensor([encoder.token(word) for word in words])
+        answers = self._answers(contract)
         responses: dict[int, DecideResponse] = {}
-        for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
-            packed = [rows[i] for i in group]
-            logits = self._logits(packed, answers)
+        for group, packed, logits in self._read(requests, contract):
             shape = {"batch_rows": len(group), "batch_length": max(map(len, packed))}
             scores = _scores(logits, contract, calibration, packed)
             chosen = iter(_chosen(logits, answers))
@@ -280,6 +301,23 @@ class LocalModel:
                     answers=tuple(next(chosen) for _ in row.branches),
                 )
         return [responses[i] for i in range(len(requests))]
+
+    def _read(
+        self, requests: Sequence[DecideRequest], contract: SkillContract
+    ) -> Iterator[tuple[list[int], list[Row], torch.Tensor]]:
+        """Batch by batch: which requests, their rows, and the logits of the answer tokens."""
+        encoder = self._need_encoder()
+        rows = [encoder.row(request, contract) for request in requests]
+        answers = self._answers(contract)
+        for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
+            packed = [rows[i] for i in group]
+            yield group, packed, self._logits(packed, answers)
+
+    def _answers(self, contract: SkillContract) -> torch.Tensor:
+        import torch
+
+        words = contract.labels.values() if contract.read == "labels" else contract.answers
+        return torch.tensor([self._need_encoder().token(word) for word in words])
 
     def _logits(self, rows: Sequence[Row], answers: torch.Tensor) -> torch.Tensor:
         """The logits of the answer tokens at every read: (reads, answers), float32."""
@@ -389,8 +427,8 @@ def _scores(
     margins = logits if contract.read == "labels" else logits[:, 0] - logits[:, 1]
     scaled = (margins + calibration.bias) / calibration.temperature
     if contract.read == "labels":
-        return [_rounded(row) for row in scaled.softmax(dim=-1).tolist()]
-    flat = iter(scaled.sigmoid().tolist())
+        return [_rounded(calibration.mapped(row)) for row in scaled.softmax(dim=-1).tolist()]
+    flat = iter(calibration.mapped(scaled.sigmoid().tolist()))
     return [_rounded([next(flat) for _ in row.branches]) for row in rows]
 
 

@@ -71,7 +71,7 @@ def skills(tmp_path_factory: pytest.TempPathFactory, base_spec: BaseSpec, base_p
     work = folder.parent / "work"
     report = train(recipe, examples, base=base_path, out=work)
     assert report["steps"] > 1
-    package(folder, work, base_spec)
+    package(folder, work, base_spec, work=work)
     return folder.parent.parent
 
 

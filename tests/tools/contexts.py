@@ -8,6 +8,7 @@ from pathlib import Path
 from seamline.errors import ToolError
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.models.skills import Marks
 from seamline.tools import ToolSpec
 
 Scores = Callable[[DecideRequest], Sequence[float]]
@@ -27,6 +28,7 @@ class Context:
         self.cache_dir = cache_dir
         self.asked: list[DecideRequest] = []
         self.told: list[tuple[int, int, str]] = []
+        self.marks = Marks(threshold=0.35, low=0.6, high=0.85)
         self._scores = scores
 
     @property

@@ -13,6 +13,7 @@ from seamline.errors import InputError, ToolError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.models.skills import Marks
 from seamline.tools.contract import Review, ToolSpec
 from seamline.tools.text import normalise
 
@@ -32,14 +33,14 @@ REST = "Headings are for convenience only."
 class Context:
     """A tool's context whose skill knows the type of a clause by a word in it."""
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, **marks: float) -> None:
         self.spec = ToolSpec(
             name="clause_type",
             kind="skill",
             skill="clause_type",
             description="Tells the type of each clause.",
-            settings=settings,
         )
+        self.marks = Marks(**{"threshold": 0.3, **marks})
         self.cache_dir = Path()
         self.contract = CONTRACT
         self.batches: list[list[str]] = []
@@ -69,14 +70,14 @@ class Context:
         self.told.append((done, total))
 
 
-def typed(parts: list[str], expected: Sequence[str] = (), **settings: float) -> Any:
+def typed(parts: list[str], expected: Sequence[str] = (), **marks: float) -> Any:
     """The review of a contract made of the given clauses."""
     text, clauses, at = "\n\n".join(parts), [], 0
     for number, part in enumerate(parts):
         clauses.append({"start": at, "end": at + len(part), "heading": f"{number}"})
         at += len(part) + 2
     given = TOOL.Input(text=text, clauses=clauses, expected=tuple(expected))
-    context = Context(**settings)
+    context = Context(**marks)
     return asyncio.run(TOOL.run(given, context)), context, text
 
 
@@ -112,9 +113,16 @@ def test_one_clause_may_have_two_types() -> None:
     assert {one.level for one in review.clauses} == {"low"}
 
 
-def test_the_threshold_is_a_setting() -> None:
+def test_the_threshold_is_that_of_the_skill() -> None:
     assert typed(["both of these"], threshold=0.42)[0].clauses[0].type == "Insurance"
     assert len(typed(["both of these"], threshold=0.42)[0].clauses) == 1
+
+
+def test_what_the_skill_abstains_from_is_not_asserted() -> None:
+    sure, unsure = typed([LAW, COVER], low=0.7)[0].clauses
+    assert (sure.level, sure.needs_review, sure.reasons) == ("high", False, ())
+    assert (unsure.level, unsure.needs_review) == ("low", True)
+    assert unsure.reasons == ("the skill is not sure of this type",)
 
 
 def test_neighbours_of_one_type_are_one_clause() -> None:
@@ -156,19 +164,23 @@ def test_reviews_are_applied() -> None:
         {
             "clause:0": Review(choice="flag", reason="high risk: a far court"),
             "clause:1": Review(choice="flag", reason="the type is uncertain"),
-            "clause:2": Review(choice="decline"),
-            "clause:3": Review(choice="accept"),
+            "clause:2": Review(choice="accept"),
+            "clause:3": Review(choice="decline"),
         }
     )
     law, cover, other = done.clauses
     assert (law.risk, law.reasons, law.needs_review) == ("high", ("a far court",), False)
     assert (cover.risk, cover.needs_review) == ("", True)
-    assert (other.risk, other.needs_review) == ("none", False)
+    assert (other.risk, other.needs_review) == ("none", True)
+    assert other.reasons == ("the skill is not sure of this type",)
     [risk] = done.risks
     assert (risk.type, risk.severity, risk.reason) == ("Governing Law", "high", "a far court")
     assert (risk.start, risk.end) == (law.start, law.end)
     assert done.needs_review
-    assert done.reasons == ("Insurance: the type is uncertain",)
+    assert done.reasons == (
+        "Insurance: the type is uncertain",
+        "Non-Compete: the skill is not sure of this type",
+    )
     assert done.facts()["high risks"] == 1
 
 

@@ -25,9 +25,10 @@ def tabular(root: Path) -> Any:
     return load_module(root / "tools" / "icd10_check" / "tabular.py")
 
 
-def selected(code: str, confidence: float = 0.95, **fields: Any) -> dict[str, Any]:
+def selected(code: str, **fields: Any) -> dict[str, Any]:
     evidence = {"start": 0, "end": 4, "text": "text"}
-    return {"code": code, "title": "", "confidence": confidence, "evidence": evidence, **fields}
+    told = {"title": "", "confidence": 0.95, "level": "high", "evidence": evidence}
+    return {"code": code, **told, **fields}
 
 
 def check(tool: Tool, tmp_path: Path, *codes: dict[str, Any], release: str = "April 2026") -> Any:
@@ -147,9 +148,9 @@ def test_review_items_hold_facts_for_policies_and_words_for_people(
     coding = check(
         tool,
         tmp_path,
-        selected("I10", 0.5, ties=True),
-        selected("S72.001", 0.7),
-        selected("E10.9", 0.85),
+        selected("I10", level="low", ties=True),
+        selected("S72.001", level="medium"),
+        selected("E10.9"),
         selected("E11.9"),
     )
     facts = {item.key: item.facts for item in coding.review_items()}
@@ -166,6 +167,19 @@ def test_review_items_hold_facts_for_policies_and_words_for_people(
     assert facts["E10.9"]["conflicts"] == "E11.9"
     [item] = [item for item in coding.review_items() if item.key == "I10"]
     assert item.about["mention"] == "text"
+
+
+def test_a_code_that_the_skill_is_not_sure_of_needs_a_person_whatever_the_review_says(
+    tool: Tool, tmp_path: Path
+) -> None:
+    sure, unsure = selected("I10"), selected("J45.909", level="low")
+    coding = check(tool, tmp_path, sure, unsure)
+    after = coding.reviewed({code: Review(choice="accept") for code in ("I10", "J45.909")})
+    assert [(code.needs_review, code.reasons) for code in after.codes] == [
+        (False, []),
+        (True, ["the confidence is low"]),
+    ]
+    assert coding.facts()["codes to review"] == 1
 
 
 def test_reviews_are_applied(tool: Tool, tmp_path: Path) -> None:

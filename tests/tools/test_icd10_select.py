@@ -69,6 +69,7 @@ def test_the_likeliest_candidate_is_chosen_with_its_evidence(tool: Tool, tmp_pat
     )
     [chosen] = output.selections
     assert (chosen.code, chosen.confidence, chosen.ties) == ("M25.569", 0.8, False)
+    assert chosen.level == "medium"
     assert TEXT[chosen.evidence.start : chosen.evidence.end] == "knee pain"
     assert chosen.runner_up.code == "M17.9"
     [asked] = context.asked

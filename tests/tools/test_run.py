@@ -13,10 +13,21 @@ import pytest
 from seamline.errors import InputError, ToolCallError, ToolError
 from seamline.models.contracts import SkillContract
 from seamline.models.scripted import ScriptedModel
+from seamline.models.skills import AdapterSpec, BaseRef, SkillSpec
 from seamline.tools import Tool, ToolContext, ToolInput, ToolOutput, ToolSpec, call_tool, run_tool
 
 CONTRACT = SkillContract(
     read="branches", choice="{{ text }}", frames={"options": "{text}?"}, context="{{ text }}"
+)
+DIGEST = "sha256:0"
+SKILL = SkillSpec(
+    name="measure",
+    version="1.0.0",
+    description="Measures.",
+    licence="Apache-2.0",
+    base=BaseRef(name="tiny", digest=DIGEST, tokenizer_digest=DIGEST, chat_template_digest=DIGEST),
+    adapter=AdapterSpec(digest=DIGEST, rank=1),
+    contract=CONTRACT,
 )
 
 
@@ -46,8 +57,8 @@ class Journal:
 
 
 class SkillTool(Tool):
-    def contract(self) -> SkillContract:
-        return CONTRACT
+    def skill_spec(self) -> SkillSpec:
+        return SKILL
 
 
 def made(function: Callable[..., Any], **fields: Any) -> Tool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import InputError, ToolError
 from seamline.models.protocol import DecideResponse
+from seamline.models.skills import Level, Marks
 from seamline.tools.contract import (
     FactValue,
     Review,
@@ -40,9 +41,9 @@ CHUNK = 32
 READ_WORDS = 110
 READ_CHARS = 900
 
-Level = Literal["low", "medium", "high"]
 RiskLevel = Literal["", "none", "low", "medium", "high"]
 
+_UNSURE = "the skill is not sure of this type"
 _SEVERITY = re.compile(r"(?i)\s*(low|medium|high) risk\b[:,]?\s*")
 
 
@@ -77,7 +78,8 @@ class TypedClause(_Frozen):
 
     Attributes:
         confidence: The skill's probability of this type, 0 to 1.
-        level: The same in words, as the review policy reads it.
+        level: The same in words, as the review policy reads it; `low` means not sure, and needs
+            a person unless a review declines the clause.
         risk: Empty until a review policy has judged it.
         reasons: Why it is a risk or needs a person.
     """
@@ -191,7 +193,7 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
 
     Raises:
         InputError: A clause lies outside the text.
-        ToolError: An expected type is none of the skill's labels, or a setting is wrong.
+        ToolError: An expected type is none of the skill's labels.
         ModelError: The skill could not answer.
     """
     known = [label for label in context.contract.labels if label != context.contract.none_label]
@@ -201,9 +203,8 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
             f"expected clause types {', '.join(map(repr, strange))} are not labels of the skill "
             f"{context.spec.skill!r}; use some of: {', '.join(known)}"
         )
-    marks = Marks.model_validate(dict(context.spec.settings))
     types = await _types(input, context)
-    clauses = _typed(input.clauses, types, marks, context.contract.none_label)
+    clauses = _typed(input.clauses, types, context.marks, context.contract.none_label)
     found = {one.type for one in clauses}
     return ContractReview(
         clauses=tuple(clauses),
@@ -213,20 +214,6 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
             if name not in found
         ),
     )
-
-
-class Marks(_Frozen):
-    """Settings: the least probability of a type, and the bounds of low and high confidence."""
-
-    threshold: float = Field(default=0.3, gt=0, le=1)
-    low: float = Field(default=0.5, ge=0, le=1)
-    high: float = Field(default=0.8, ge=0, le=1)
-
-    def level(self, confidence: float) -> Level:
-        """The confidence in words."""
-        if confidence < self.low:
-            return "low"
-        return "high" if confidence >= self.high else "medium"
 
 
 async def _types(given: Input, context: ToolContext) -> list[dict[str, float]]:
@@ -273,9 +260,7 @@ def _typed(
                 place = still_open[label]
                 old = clauses[place]
                 best = max(old.confidence, confidence)
-                clauses[place] = old.model_copy(
-                    update={"end": piece.end, "confidence": best, "level": marks.level(best)}
-                )
+                clauses[place] = old.model_copy(update={"end": piece.end, "confidence": best})
             else:
                 place = len(clauses)
                 clauses.append(
@@ -284,13 +269,21 @@ def _typed(
                         start=piece.start,
                         end=piece.end,
                         confidence=confidence,
-                        level=marks.level(confidence),
+                        level="low",
                         heading=piece.heading,
                     )
                 )
             now[label] = place
         still_open = now
-    return clauses
+    return [_marked(clause, marks) for clause in clauses]
+
+
+def _marked(clause: TypedClause, marks: Marks) -> TypedClause:
+    """The clause with its level; where the skill is not sure, marked for a person."""
+    level = marks.level(clause.confidence)
+    unsure = level == "low"
+    reasons = (_UNSURE,) if unsure else ()
+    return clause.model_copy(update={"level": level, "needs_review": unsure, "reasons": reasons})
 
 
 def _judged(clause: TypedClause, review: Review | None) -> tuple[TypedClause, Risk | None]:
@@ -310,8 +303,9 @@ def _judged(clause: TypedClause, review: Review | None) -> tuple[TypedClause, Ri
             start=clause.start,
             end=clause.end,
         )
-        return clause.model_copy(update={"risk": severity, "reasons": (reason,)}), risk
-    reasons = (review.reason,) if review.reason else ()
+        told = (reason, *clause.reasons)
+        return clause.model_copy(update={"risk": severity, "reasons": told}), risk
+    reasons = (review.reason,) if review.reason else clause.reasons
     return clause.model_copy(update={"needs_review": True, "reasons": reasons}), None
 
 

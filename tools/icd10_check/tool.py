@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
+from seamline.models.skills import Level
 from seamline.tools.contract import (
     FactValue,
     Review,
@@ -21,7 +22,7 @@ from seamline.tools.evidence import Declined, Span
 
 from .tabular import Tabular
 
-Level = Literal["low", "medium", "high"]
+_UNSURE = "the confidence is low"
 
 
 class _Value(BaseModel):
@@ -37,11 +38,12 @@ class RunnerUp(_Value):
 
 
 class Selection(_Value):
-    """A selected code as the selection gives it."""
+    """A selected code as the selection gives it; without a level it counts as not sure."""
 
     code: str
     title: str = ""
     confidence: float = Field(ge=0.0, le=1.0)
+    level: Level = "low"
     evidence: Span
     more_evidence: list[Span] = Field(default_factory=list)
     assertion: str = "present"
@@ -166,18 +168,16 @@ class Coding(ReviewedOutput):
 Output = Coding
 
 
-async def run(request: Input, context: ToolContext) -> Coding:
+async def run(request: Input, context: ToolContext) -> Coding:  # noqa: ARG001
     """The checked coding.
 
     Raises:
         ToolCallError: the tables are not installed, or are of another release than the search's.
     """
-    low = float(context.spec.settings.get("low", 0.6))
-    high = float(context.spec.settings.get("high", 0.85))
-    return await asyncio.to_thread(_check, request, low, high)
+    return await asyncio.to_thread(_check, request)
 
 
-def _check(request: Input, low: float, high: float) -> Coding:
+def _check(request: Input) -> Coding:
     try:
         tabular = Tabular()
     except ModuleNotFoundError as error:
@@ -198,7 +198,7 @@ def _check(request: Input, low: float, high: float) -> Coding:
         else:
             known.append((code, selection))
     names = [code for code, _ in known]
-    codes = [_code(code, selection, names, tabular, low, high) for code, selection in known]
+    codes = [_code(code, selection, names, tabular) for code, selection in known]
     unknown = [s.code for s in request.selections if tabular.find(s.code) is None]
     return Coding(release=tabular.release, codes=codes, declined=declined, unknown=unknown)
 
@@ -211,16 +211,14 @@ def _unknown(selection: Selection, release: str) -> Declined:
     )
 
 
-def _code(
-    code: str, selection: Selection, names: Sequence[str], tabular: Tabular, low: float, high: float
-) -> Code:
+def _code(code: str, selection: Selection, names: Sequence[str], tabular: Tabular) -> Code:
     conflicts = {other: _conflict(tabular, code, other) for other in names if other != code}
     against = {other: note for other, note in conflicts.items() if note is not None}
     checked = Code(
         code=code,
         description=tabular.description(code),
         confidence=selection.confidence,
-        confidence_level=_level(selection.confidence, low, high),
+        confidence_level=selection.level,
         evidence=selection.evidence,
         more_evidence=selection.more_evidence,
         assertion=selection.assertion,
@@ -230,6 +228,8 @@ def _code(
         runner_up=selection.runner_up,
         notes=tabular.notes(code),
     )
+    if selection.level == "low":
+        checked = checked.flagged(_UNSURE)
     incomplete = tabular.incomplete(code)
     if incomplete is not None:
         checked = checked.flagged(incomplete)
@@ -245,9 +245,3 @@ def _conflict(tabular: Tabular, code: str, other: str) -> str | None:
         ask(*pair) for ask in (tabular.excludes1, tabular.uncomplicated) for pair in pairs
     )
     return next((said for said in objections if said is not None), None)
-
-
-def _level(confidence: float, low: float, high: float) -> Level:
-    if confidence < low:
-        return "low"
-    return "high" if confidence >= high else "medium"

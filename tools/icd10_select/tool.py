@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
 from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.models.skills import Level, Marks
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
 from seamline.tools.evidence import Declined, Span
 
@@ -58,11 +59,15 @@ class RunnerUp(_Value):
 
 
 class Selection(_Value):
-    """A chosen code with its evidence; `more_evidence` holds its other mentions."""
+    """A chosen code with its evidence; `more_evidence` holds its other mentions.
+
+    `level` is the confidence in words; `low` means that the skill is not sure.
+    """
 
     code: str
     title: str
     confidence: float
+    level: Level = "low"
     evidence: Span
     more_evidence: list[Span] = Field(default_factory=list)
     assertion: Assertion = "present"
@@ -95,15 +100,15 @@ class Output(ToolOutput):
 
 @dataclass(frozen=True)
 class _Limits:
-    choose: float
+    marks: Marks
     margin: float
     margin_kin: float
     candidates: int
 
     @staticmethod
-    def read(settings: Mapping[str, Any]) -> _Limits:
+    def read(settings: Mapping[str, Any], marks: Marks) -> _Limits:
         return _Limits(
-            choose=float(settings.get("choose", 0.5)),
+            marks=marks,
             margin=float(settings.get("tie_margin", 0.1)),
             margin_kin=float(settings.get("tie_margin_kin", 0.03)),
             candidates=int(settings.get("candidates", 8)),
@@ -130,7 +135,7 @@ async def run(request: Input, context: ToolContext) -> Output:
     Raises:
         ToolCallError: a span does not lie in the text, or the skill broke its contract.
     """
-    limits = _Limits.read(context.spec.settings)
+    limits = _Limits.read(context.spec.settings, context.marks)
     _check_spans(request)
     codable = [m for m in request.mentions if m.assertion not in _DECLINED and m.candidates]
     judged = await _judge(codable, limits, context)
@@ -141,8 +146,8 @@ async def run(request: Input, context: ToolContext) -> Output:
         _decline(m) for m in request.mentions if m.assertion in _DECLINED or not m.candidates
     ]
     for one in judged:
-        if one.best >= limits.choose:
-            chosen.append(_selection(one))
+        if one.best >= limits.marks.threshold:
+            chosen.append(_selection(one, limits.marks))
         else:
             why = (
                 "a person's answer rules its candidates out"
@@ -204,7 +209,7 @@ def _tied(pairs: Sequence[tuple[Candidate, float]], limits: _Limits) -> bool:
     best, most = pairs[0]
     for other, likely in pairs[1:]:
         margin = limits.margin_kin if other.code[:3] == best.code[:3] else limits.margin
-        if likely >= limits.choose and most - likely <= margin:
+        if likely >= limits.marks.threshold and most - likely <= margin:
             return True
     return False
 
@@ -278,13 +283,14 @@ def _decline(mention: Found) -> Declined:
     return Declined(text=mention.text, span=_span(mention), reason=reason)
 
 
-def _selection(one: _Judged) -> Selection:
+def _selection(one: _Judged, marks: Marks) -> Selection:
     candidate, likely = one.ranked[0]
     second = one.ranked[1] if len(one.ranked) > 1 else None
     return Selection(
         code=candidate.code,
         title=candidate.title,
         confidence=round(likely, 4),
+        level=marks.level(likely),
         evidence=_span(one.mention),
         assertion=one.mention.assertion,
         runner_up=None

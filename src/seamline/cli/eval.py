@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,7 +174,7 @@ def _declared(skill: Skill) -> Evaluation:
     found = make(skill.spec.contract) if callable(make) else None
     if not isinstance(found, Evaluation):
         raise SkillError(f"{file} has no function `evaluation` that gives an Evaluation; add it")
-    return found
+    return replace(found, threshold=skill.spec.calibration.threshold)
 
 
 def _read(evaluation: Evaluation, options: _Options) -> tuple[Any, Any]:
@@ -228,8 +228,6 @@ def _released(project: Project, skill: Skill) -> Skill | None:
 async def _run(
     grid: Grid, names: tuple[str, ...], released: Skill | None
 ) -> tuple[dict[str, CellRun], Gate | None]:
-    from dataclasses import replace
-
     from seamline.cli.progress import CountProgress
     from seamline.models.evaluation.gate import judge
 
@@ -238,7 +236,12 @@ async def _run(
         if released is None:
             return runs, None
         new = runs.get("adapter") or await grid.run("adapter", tick)
-        before = replace(grid, skill=released.ref, contract=released.spec.contract)
+        before = replace(
+            grid,
+            evaluation=replace(grid.evaluation, threshold=released.spec.calibration.threshold),
+            skill=released.ref,
+            contract=released.spec.contract,
+        )
         old = await before.run("adapter", tick)
     return runs, judge(grid.rows, new.predictions, old.predictions, released)
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seamline.cli import common
+from seamline.cli.finishing import calibrate_stage, package_stage
 from seamline.errors import ConfigError, SkillError
 
 if TYPE_CHECKING:
+    from seamline.models.bases import BaseSpec
     from seamline.models.dataset.stage import Prepared
     from seamline.models.recipes import Recipe
     from seamline.project import Project
@@ -28,16 +30,17 @@ _TRAINED_ON = "trained_on.json"
 def train(
     skill: Annotated[str, typer.Argument(help="SKILL@VERSION, with a recipe.yaml in its folder.")],
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(envvar="SEAMLINE_DATA", help="Folder of the outside data the recipe names."),
-    ],
+    ] = None,
     work: Annotated[
         Path | None,
         typer.Option(help="Prepared rows and checkpoints; an interrupted training goes on here."),
     ] = None,
     rows: Annotated[int | None, typer.Option(help="At most so many rows, for a trial.")] = None,
     only: Annotated[
-        Literal["data"] | None, typer.Option(help="Stop after this stage: data.")
+        Literal["data", "calibrate", "package"] | None,
+        typer.Option(help="Only this stage of an adapter that is trained, or only the data."),
     ] = None,
     show_texts: Annotated[
         bool,
@@ -49,10 +52,58 @@ def train(
     project: common.ProjectOption = None,
     json: common.JsonOption = False,
 ) -> None:
-    """Prepare a skill's data, train its adapter, and package it in the skill's folder."""
+    """Prepare a skill's data, train its adapter, calibrate it, and package it in its folder."""
     from seamline.models.recipes import Recipe
 
     opened = common.open_project(project)
+    folder = _folder(opened, skill)
+    recipe = Recipe.load(folder)
+    into = work or folder / "work"
+    if only == "package":
+        report = package_stage(_base(opened, recipe), folder, into, skill)
+        _tell(report, json, f"{report['skill']} is packaged: {report['folder']}")
+        return
+    prepared = _prepare(recipe, folder, _data(data), into, show_texts=show_texts)
+    if only == "data":
+        told = {"folder": str(prepared.folder), "cached": prepared.cached}
+        report = told | prepared.report.model_dump(mode="json")
+        _tell(report, json, str(prepared.folder))
+        return
+    base = _base(opened, recipe)
+    if only == "calibrate":
+        report = calibrate_stage(recipe, base, folder, prepared, into, rows)
+        then = f"`seamline train {skill} --only package` puts it into skill.yaml"
+        _tell(report, json, f"{skill} is calibrated; {then}")
+        return
+    report = _train(opened, recipe, base, prepared, into, rows)
+    report["calibration"] = _calibrated(recipe, base, folder, prepared, into, rows)
+    report |= package_stage(base, folder, into, skill)
+    _tell(
+        report,
+        json,
+        f"{report['skill']}: {report['rows']} rows, {report['tokens']:,} tokens, "
+        f"{report['steps']} steps in {report['seconds'] / 60:.0f} min, loss {report['loss']}",
+    )
+
+
+def _calibrated(*given: Any) -> dict[str, Any] | None:
+    """The calibration of an adapter that was just trained; None where there cannot be one."""
+    try:
+        return calibrate_stage(*given)
+    except ConfigError as error:
+        # The adapter is worth keeping; that its scores are not calibrated is told, here and later.
+        common.err().print(f"warning: {error}", markup=False, style="yellow", soft_wrap=True)
+        return None
+
+
+def _tell(report: dict[str, Any], json: bool, line: str) -> None:
+    if json:
+        common.emit_json(report)
+    else:
+        common.console().print(line, markup=False, soft_wrap=True)
+
+
+def _folder(opened: Project, skill: str) -> Path:
     name, _, version = skill.partition("@")
     folder = opened.root / "models" / "skills" / name / version
     if not version or not folder.is_dir():
@@ -60,28 +111,24 @@ def train(
             f"no folder for skill {skill!r}; write SKILL@VERSION, and its recipe.yaml "
             f"under {opened.root / 'models' / 'skills'}"
         )
-    if not data.is_dir():
-        raise ConfigError(f"{data} is no folder; give --data the folder of outside data")
-    recipe = Recipe.load(folder)
-    into = work or folder / "work"
-    prepared = _prepare(recipe, folder, data, into, show_texts=show_texts)
-    if only == "data":
-        if json:
-            common.emit_json(
-                {"folder": str(prepared.folder), "cached": prepared.cached}
-                | prepared.report.model_dump(mode="json")
-            )
-        else:
-            common.console().print(str(prepared.folder), soft_wrap=True)
-        return
-    report = _train(opened, recipe, folder, prepared, into, rows)
-    if json:
-        common.emit_json(report)
-        return
-    common.console().print(
-        f"{report['skill']}: {report['rows']} rows, {report['tokens']:,} tokens, "
-        f"{report['steps']} steps in {report['seconds'] / 60:.0f} min, loss {report['loss']}"
-    )
+    return folder
+
+
+def _data(data: Path | None) -> Path:
+    if data is None or not data.is_dir():
+        told = f"{data} is no folder" if data else "--data is missing"
+        raise ConfigError(f"{told}; give --data the folder of outside data")
+    return data
+
+
+def _base(opened: Project, recipe: Recipe) -> BaseSpec:
+    try:
+        return opened.bases[recipe.base]
+    except KeyError as error:
+        known = ", ".join(opened.bases) or "none"
+        raise ConfigError(
+            f"{recipe.skill}@{recipe.version} needs base {recipe.base!r}; declared are: {known}"
+        ) from error
 
 
 def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts: bool) -> Prepared:
@@ -119,7 +166,7 @@ def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts
 def _train(
     opened: Project,
     recipe: Recipe,
-    folder: Path,
+    base: BaseSpec,
     prepared: Prepared,
     work: Path,
     limit: int | None,
@@ -128,29 +175,23 @@ def _train(
 
     from seamline.cli.progress import CountProgress
     from seamline.models.bases import path as base_path
-    from seamline.models.packaging import package
+    from seamline.models.digests import weights_digest
+    from seamline.models.making import WEIGHTS, DataSummary, Made
     from seamline.models.training import examples_from, train
 
-    try:
-        base = opened.bases[recipe.base]
-    except KeyError as error:
-        known = ", ".join(opened.bases) or "none"
-        raise ConfigError(
-            f"{recipe.skill}@{recipe.version} needs base {recipe.base!r}; declared are: {known}"
-        ) from error
     start = opened.skills.get(recipe.continues).path if recipe.continues else None
     weights = base_path(base)
     _same_rows(work, {"data": prepared.report.key, "rows": limit})
     examples = examples_from(itertools.islice(prepared.train_rows(), limit), recipe.contract)
     with CountProgress() as tick:
         report = train(recipe, examples, base=weights, out=work, start_from=start, tick=tick)
-    packaged = package(folder, work, base)
-    return report | {
-        "skill": packaged.ref,
-        "adapter": packaged.spec.adapter.digest,
-        "data": prepared.report.key,
-        "report": str(prepared.folder),
-    }
+    made = Made(
+        adapter=weights_digest(work / WEIGHTS),
+        data=DataSummary.of(prepared.report),
+        training=report,
+    )
+    made.write(work)
+    return report | {"data": prepared.report.key, "report": str(prepared.folder)}
 
 
 def _same_rows(work: Path, rows: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,9 @@ from seamline.models.protocol import (
 from seamline.models.skills import BaseRef, Calibration, Skill, SkillStore
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from transformers import DynamicCache
 
 __all__ = ["LocalModel"]
@@ -106,6 +108,22 @@ class LocalModel:
             BaseNotPulledError: The base is not on this machine.
         """
         found: list[DecideResponse] = await self._run(self._decide_bare, list(requests), contract)
+        return found
+
+    async def logits(
+        self, requests: Sequence[DecideRequest], *, skill: str
+    ) -> list[NDArray[np.float32]]:
+        """What `decide` reads before any calibration: one array a request.
+
+        Of shape (questions, answer tokens): the logits of yes and no of every choice, or, of a
+        label set, those of all verbalisers in one line.
+
+        Raises:
+            BaseNotPulledError: The base is not on this machine.
+            SkillError: The skill does not exist, does not fit the base, or does not answer
+                this kind of question.
+        """
+        found: list[NDArray[np.float32]] = await self._run(self._raw, list(requests), skill)
         return found
 
     async def write(self, request: WriteRequest, *, skill: str | None = None) -> WriteResponse:
@@ -248,9 +266,8 @@ class LocalModel:
         self._load_base()
         skill = self._skill(reference)
         self._activate(skill)
-        spec = skill.spec
-        read = self._behind_prefixes if spec.kind == "alora" else self._whole
-        return self._score(requests, spec.contract, spec.calibration, self._lineage(skill), read)
+        spec, lineage = skill.spec, self._lineage(skill)
+        return self._score(requests, spec.contract, spec.calibration, lineage, self._reader(skill))
 
     def _decide_bare(
         self, requests: list[DecideRequest], contract: SkillContract
@@ -260,6 +277,16 @@ class LocalModel:
             lineage = self._lineage(None)
             return self._score(requests, contract, Calibration(), lineage, self._whole)
 
+    def _raw(self, requests: list[DecideRequest], reference: str) -> list[NDArray[np.float32]]:
+        self._load_base()
+        skill = self._skill(reference)
+        self._activate(skill)
+        found: dict[int, NDArray[np.float32]] = {}
+        for group, rows, logits in self._read(requests, skill.spec.contract, self._reader(skill)):
+            parts = logits.split([len(row.branches) for row in rows])
+            found.update((i, part.numpy()) for i, part in zip(group, parts, strict=True))
+        return [found[i] for i in range(len(requests))]
+
     def _score(
         self,
         requests: Sequence[DecideRequest],
@@ -268,16 +295,9 @@ class LocalModel:
         lineage: dict[str, Any],
         read: Callable[[Sequence[Row]], torch.Tensor],
     ) -> list[DecideResponse]:
-        import torch
-
-        encoder = self._need_encoder()
-        rows = [encoder.row(request, contract) for request in requests]
-        words = contract.labels.values() if contract.read == "labels" else contract.answers
-        answers = torch.tensor([encoder.token(word) for word in words])
+        answers = self._answers(contract)
         responses: dict[int, DecideResponse] = {}
-        for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
-            packed = [rows[i] for i in group]
-            logits = self._logits(read(packed), answers)
+        for group, packed, logits in self._read(requests, contract, read):
             shape = {"batch_rows": len(group), "batch_length": max(map(len, packed))}
             scores = _scores(logits, contract, calibration, packed)
             chosen = iter(_chosen(logits, answers))
@@ -291,6 +311,29 @@ class LocalModel:
                     answers=tuple(next(chosen) for _ in row.branches),
                 )
         return [responses[i] for i in range(len(requests))]
+
+    def _read(
+        self,
+        requests: Sequence[DecideRequest],
+        contract: SkillContract,
+        read: Callable[[Sequence[Row]], torch.Tensor],
+    ) -> Iterator[tuple[list[int], list[Row], torch.Tensor]]:
+        """Batch by batch: which requests, their rows, and the logits of the answer tokens."""
+        encoder = self._need_encoder()
+        rows = [encoder.row(request, contract) for request in requests]
+        answers = self._answers(contract)
+        for group in pack([len(row) for row in rows], max_tokens=self._batch_tokens):
+            packed = [rows[i] for i in group]
+            yield group, packed, self._logits(read(packed), answers)
+
+    def _reader(self, skill: Skill) -> Callable[[Sequence[Row]], torch.Tensor]:
+        return self._behind_prefixes if skill.spec.kind == "alora" else self._whole
+
+    def _answers(self, contract: SkillContract) -> torch.Tensor:
+        import torch
+
+        words = contract.labels.values() if contract.read == "labels" else contract.answers
+        return torch.tensor([self._need_encoder().token(word) for word in words])
 
     def _logits(self, read: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         """The logits of the answer tokens at every read: (reads, answers), float32."""
@@ -427,8 +470,8 @@ def _scores(
     margins = logits if contract.read == "labels" else logits[:, 0] - logits[:, 1]
     scaled = (margins + calibration.bias) / calibration.temperature
     if contract.read == "labels":
-        return [_rounded(row) for row in scaled.softmax(dim=-1).tolist()]
-    flat = iter(scaled.sigmoid().tolist())
+        return [_rounded(calibration.mapped(row)) for row in scaled.softmax(dim=-1).tolist()]
+    flat = iter(calibration.mapped(scaled.sigmoid().tolist()))
     return [_rounded([next(flat) for _ in row.branches]) for row in rows]
 
 

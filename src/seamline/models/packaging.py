@@ -1,51 +1,109 @@
-"""From a trained adapter to a skill that loads: `skill.yaml` and a portable PEFT folder."""
+"""From a trained adapter to a skill that loads: `skill.yaml`, a portable PEFT folder, a card."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seamline.errors import SkillError
 from seamline.models.bases import BaseSpec
+from seamline.models.cards import is_packaged, render_card
+from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
+from seamline.models.evaluation.records import FILE as RECORD
+from seamline.models.evaluation.records import Record, behaviour_digest
+from seamline.models.making import WEIGHTS, Made
 from seamline.models.recipes import Recipe
-from seamline.models.skills import AdapterSpec, BaseRef, Skill, SkillSpec
+from seamline.models.skills import AdapterSpec, BaseRef, Calibration, Skill, SkillSpec
 
-__all__ = ["package"]
+__all__ = ["Packaged", "package", "write_skill"]
 
 _HEADER = "# Written by packaging from recipe.yaml, the adapter and its evaluation; edit those.\n"
+_CARD = "README.md"
 
 
-def package(
-    folder: Path,
-    adapter: Path,
-    base: BaseSpec,
-    *,
-    evaluation: Mapping[str, Any] | None = None,
-) -> Skill:
+@dataclass(frozen=True)
+class Packaged:
+    """A packaged skill.
+
+    Attributes:
+        skill: What was made.
+        warnings: What the card lacks, and why.
+    """
+
+    skill: Skill
+    warnings: tuple[str, ...]
+
+
+def package(folder: Path, adapter: Path, base: BaseSpec, *, work: Path) -> Packaged:
     """The skill in `folder`, made of its recipe and the PEFT folder `adapter`.
 
-    Without `evaluation`, the numbers that an earlier `skill.yaml` holds are kept only if they
-    are of this very adapter.
+    What an earlier `skill.yaml` holds of evaluation and calibration is kept only where it is of
+    this very adapter and nothing newer is there. A card that was written by hand is left alone.
+
+    Args:
+        folder: The skill's version; its recipe is there.
+        adapter: The PEFT folder, which may be `folder` itself.
+        base: The base that the recipe names.
+        work: Where training and calibration reported.
 
     Raises:
-        SkillError: The recipe is wrong, or the packaged skill does not check.
+        SkillError: The recipe or a report is wrong, or the packaged skill does not check.
     """
     recipe = Recipe.load(folder)
+    digest = weights_digest(adapter / WEIGHTS)
+    try:
+        made = Made.read(digest, work, folder)
+    except ValueError as error:
+        raise SkillError(
+            f"a report of the training in {work} or {folder} is damaged ({error}); remove it, "
+            f"and run `seamline train {recipe.skill}@{recipe.version}` again"
+        ) from error
+    before = _earlier(folder, digest)
+    calibration = recipe.calibration.fixed
+    if calibration is None and made.calibration is not None:
+        calibration = made.calibration.calibration
+    if calibration is None:
+        calibration = before.calibration if before else Calibration()
+    skill = write_skill(
+        folder, recipe, adapter, base, calibration, before.evaluation if before else {}
+    )
+    made.write(folder)
+    record = _record(skill)
+    if record is not None:
+        skill = write_skill(folder, recipe, adapter, base, calibration, _numbers(record))
+    return Packaged(skill, tuple(_card(skill, recipe, base, made, record)))
+
+
+def write_skill(
+    folder: Path,
+    recipe: Recipe,
+    adapter: Path,
+    base: BaseSpec,
+    calibration: Calibration,
+    evaluation: Mapping[str, Any],
+) -> Skill:
+    """A PEFT folder and its `skill.yaml`, checked.
+
+    Raises:
+        SkillError: The skill does not check.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     # PEFT writes the path of the training machine here.
     config["base_model_name_or_path"] = base.name
-    weights = folder / "adapter_model.safetensors"
+    weights = folder / WEIGHTS
     if adapter.resolve() != folder.resolve():
-        shutil.copyfile(adapter / weights.name, weights)
+        shutil.copyfile(adapter / WEIGHTS, weights)
     (folder / "adapter_config.json").write_text(
         json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
-    digest = weights_digest(weights)
     spec = SkillSpec(
         name=recipe.skill,
         version=recipe.version,
@@ -58,13 +116,13 @@ def package(
             tokenizer_digest=base.tokenizer_digest,
             chat_template_digest=base.chat_template_digest,
         ),
-        adapter=AdapterSpec(digest=digest, rank=config["r"]),
+        adapter=AdapterSpec(digest=weights_digest(weights), rank=config["r"]),
         contract=recipe.contract,
         max_tokens=recipe.max_tokens,
-        calibration=recipe.calibration,
+        calibration=calibration,
         confidence=recipe.confidence,
         evaluated_with=recipe.evaluated_with,
-        evaluation=evaluation if evaluation is not None else _earlier(folder, digest),
+        evaluation=evaluation,
     )
     text = yaml.safe_dump(
         spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
@@ -75,8 +133,47 @@ def package(
     return skill
 
 
-def _earlier(folder: Path, digest: str) -> Mapping[str, Any]:
+def _earlier(folder: Path, digest: str) -> SkillSpec | None:
+    """What was packaged before, where it is of the same adapter."""
     if not (folder / "skill.yaml").exists():
-        return {}
+        return None
     before = Skill(folder).spec
-    return before.evaluation if before.adapter.digest == digest else {}
+    return before if before.adapter.digest == digest else None
+
+
+def _record(skill: Skill) -> Record | None:
+    """The record of an evaluation, where it is of the skill as it is now."""
+    file = skill.path / RECORD
+    if not file.is_file():
+        return None
+    found = read_yaml(Record, file, "a record of an evaluation", error=SkillError)
+    return found if found.behaviour_digest == behaviour_digest(skill) else None
+
+
+def _numbers(record: Record) -> dict[str, Any]:
+    """What `skill.yaml` tells of a record."""
+    told = record.model_dump(mode="json", include={"command", "file", "rows", "measure"})
+    return told | {name: cell["accuracy"] for name, cell in record.cells.items()}
+
+
+def _card(
+    skill: Skill, recipe: Recipe, base: BaseSpec, made: Made, record: Record | None
+) -> list[str]:
+    """Write the card; gives what it lacks."""
+    file = skill.path / _CARD
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if before and not is_packaged(before):
+        told = f"{file} was written by hand and stays as it is; move its text into `limits` of "
+        return [told + "recipe.yaml, and remove it, to have packaging write the card"]
+    size = (skill.path / WEIGHTS).stat().st_size
+    text = render_card(skill.spec, recipe, base, made=made, record=record, size=size, before=before)
+    file.write_text(text, encoding="utf-8")
+    ref = skill.ref
+    lacks = {
+        f"training.json tells nothing of its rows; train {ref} again": made.data is None,
+        "its scores are not calibrated": skill.spec.calibration == Calibration(),
+        "recipe.yaml states no `limits`": not recipe.limits.strip(),
+        f"it is not evaluated as it is now; run `seamline eval {ref} --data FOLDER --record`, "
+        f"then `seamline train {ref} --data FOLDER --only package`": record is None,
+    }
+    return [f"the card of {ref} is incomplete: {what}" for what, true in lacks.items() if true]

@@ -13,7 +13,7 @@ from seamline.models.dataset.settings import Balance, DataSettings, Source
 from seamline.models.declarations import read_yaml
 from seamline.models.skills import Calibration, Confidence
 
-__all__ = ["Recipe", "Source", "Training"]
+__all__ = ["CalibrationSettings", "Recipe", "Source", "Training"]
 
 
 class _Frozen(BaseModel):
@@ -39,11 +39,26 @@ class Training(_Frozen):
     seed: int = 17
 
 
+class CalibrationSettings(_Frozen):
+    """How the adapter is calibrated on the held-out rows.
+
+    Attributes:
+        target_precision: The share of right ones among the answers that are not abstained from.
+        rows: Held-out rows to calibrate on at most, drawn by the seed.
+        fixed: A calibration set by hand; nothing is fitted then.
+    """
+
+    target_precision: float = Field(default=0.9, gt=0, lt=1)
+    rows: int = Field(default=2000, ge=50)
+    fixed: Calibration | None = None
+
+
 class Recipe(_Frozen):
     """Everything that decides what an adapter becomes.
 
     `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`.
-    Without `data`, the rows are trained on as they are, and only counted.
+    Without `data`, the rows are trained on as they are, and only counted. `limits` is what the
+    card tells of where the skill must not be trusted.
     """
 
     skill: str
@@ -54,12 +69,13 @@ class Recipe(_Frozen):
     contract: SkillContract
     max_tokens: int = Field(default=1024, ge=64)
     training: Training = Training()
-    calibration: Calibration = Calibration()
+    calibration: CalibrationSettings = CalibrationSettings()
     confidence: Confidence = Confidence()
     evaluated_with: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     data: DataSettings | None = None
     continues: str | None = None
+    limits: str = ""
     kind: Literal["lora", "alora"] = "lora"
 
     @model_validator(mode="after")

@@ -6,16 +6,17 @@ make an adapter run on the wrong base, or not run at all, is checked here, befor
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seamline.errors import ModelError, SkillError
 from seamline.models.contracts import SkillContract
@@ -28,10 +29,14 @@ __all__ = [
     "BaseRef",
     "Calibration",
     "Confidence",
+    "Level",
+    "Marks",
     "Skill",
     "SkillSpec",
     "SkillStore",
 ]
+
+Level = Literal["low", "medium", "high"]
 
 _WEIGHTS = "adapter_model.safetensors"
 _REFERENCE = re.compile(r"^([a-z][a-z0-9_]*)(?:@([A-Za-z0-9._-]+))?$")
@@ -59,24 +64,63 @@ class AdapterSpec(_Frozen):
 
 
 class Calibration(_Frozen):
-    """How logit margins become probabilities: sigmoid or softmax of `margin / temperature`.
+    """How logit margins become probabilities, and which of these are answers.
 
-    `bias` is added to a branch's margin; `threshold` is the score from which a choice counts.
+    Attributes:
+        temperature: A score is the sigmoid or softmax of `(margin + bias) / temperature`.
+        bias: Added to a branch's margin.
+        knots: (score, probability) pairs, both rising: what a score of before is worth, linear
+            between them; empty where the temperature is enough.
+        threshold: The score from which a name is an answer.
+        abstain_below: An answer that scores less is reported as not sure. None where that was
+            not fitted; then `Confidence.low` says so.
     """
 
     temperature: float = Field(default=1.0, gt=0)
     bias: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    abstain_below: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        for one, other in itertools.pairwise(self.knots):
+            if not (one[0] < other[0] and one[1] < other[1]):
+                raise ValueError(f"knots must rise; {list(one)} comes before {list(other)}")
+        return self
+
+    def mapped(self, scores: Sequence[float]) -> list[float]:
+        """Scores after the knots."""
+        if not self.knots:
+            return list(scores)
+        import numpy as np  # Tools import this module for its types; most need no numpy.
+
+        found: list[float] = np.interp(scores, *zip(*self.knots, strict=True)).tolist()
+        return found
 
 
 class Confidence(_Frozen):
-    """The words for a score: below `low`, from `high` on, else medium."""
+    """Where the words for a score begin: below `low` it is low, from `high` on high."""
 
     low: float = Field(default=0.5, ge=0, le=1)
     high: float = Field(default=0.8, ge=0, le=1)
 
-    def word(self, score: float) -> str:
-        """`low`, `medium` or `high`."""
+
+class Marks(_Frozen):
+    """What a tool needs to know of its skill's scores.
+
+    Attributes:
+        threshold: The score from which a name is an answer.
+        low: An answer that scores less is not sure: it is reported, and not asserted.
+        high: From here on an answer is of high confidence.
+    """
+
+    threshold: float = 0.5
+    low: float = 0.5
+    high: float = 0.8
+
+    def level(self, score: float) -> Level:
+        """The score in words; `low` means not sure."""
         return "low" if score < self.low else "high" if score >= self.high else "medium"
 
 
@@ -96,6 +140,16 @@ class SkillSpec(_Frozen):
     confidence: Confidence = Confidence()
     evaluated_with: tuple[str, ...] = ()
     evaluation: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def marks(self) -> Marks:
+        """How its scores are read: by the calibration, or by `confidence` before there is one."""
+        fitted = self.calibration.abstain_below
+        return Marks(
+            threshold=self.calibration.threshold,
+            low=self.confidence.low if fitted is None else fitted,
+            high=self.confidence.high,
+        )
 
 
 class Skill:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.models.skills import Marks
 
 __all__ = [
     "FactValue",
@@ -113,6 +114,11 @@ class ToolContext(Protocol):
     @property
     def contract(self) -> SkillContract:
         """The prompt contract of the tool's skill. Raises `ToolError` where it has none."""
+        ...
+
+    @property
+    def marks(self) -> Marks:
+        """How the scores of the tool's skill are read. Raises `ToolError` where it has none."""
         ...
 
     async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:

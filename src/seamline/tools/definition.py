@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from seamline.errors import SeamlineError, ToolCallError, ToolError
-from seamline.models.contracts import SkillContract
+from seamline.models.skills import SkillSpec, SkillStore
 from seamline.tools.contract import FactValue, ToolInput, ToolOutput, ToolSpec
 
 __all__ = ["Tool", "problems"]
@@ -103,8 +103,8 @@ class Tool:
         """
         return self.parse_output(output).facts()
 
-    def contract(self) -> SkillContract:
-        """The prompt contract of the tool's skill.
+    def skill_spec(self) -> SkillSpec:
+        """The declaration of the tool's skill.
 
         Raises:
             ToolError: The tool has no skill, or its skill is not there.
@@ -113,9 +113,7 @@ class Tool:
             raise ToolError(
                 f"tool {self.name} asks a skill, but declares none; add `skill:` to its tool.yaml"
             )
-        from seamline.models.skills import SkillStore
-
         try:
-            return SkillStore(self.skills).get(self.spec.skill).spec.contract
+            return SkillStore(self.skills).get(self.spec.skill).spec
         except SeamlineError as error:
             raise ToolError(f"tool {self.name}: {error}") from error

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from seamline.errors import SeamlineError, ToolCallError
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse, Model
+from seamline.models.skills import Marks, SkillSpec
 from seamline.tools.contract import ToolContext, ToolInput, ToolOutput, ToolSpec
 from seamline.tools.definition import Tool
 
@@ -51,20 +52,25 @@ class _Directly:
 
 @dataclass(frozen=True, kw_only=True)
 class CallContext:
-    """The `ToolContext` of one call; `contract_of` reads the skill's contract when asked."""
+    """The `ToolContext` of one call; `skill_of` reads the skill's declaration when asked."""
 
     spec: ToolSpec
     cache_dir: Path
     path: str
     effects: Performs
     model: Model | None
-    contract_of: Callable[[], SkillContract]
+    skill_of: Callable[[], SkillSpec]
     tell: Progress | None
 
     @property
     def contract(self) -> SkillContract:
         """The prompt contract of the tool's skill. Raises `ToolError` where it has none."""
-        return self.contract_of()
+        return self.skill_of().contract
+
+    @property
+    def marks(self) -> Marks:
+        """How the scores of the tool's skill are read. Raises `ToolError` where it has none."""
+        return self.skill_of().marks
 
     async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
         """Ask the tool's skill; one model effect under the tool's own path.
@@ -125,7 +131,7 @@ async def run_tool(
         path=where,
         effects=doing,
         model=model,
-        contract_of=tool.contract,
+        skill_of=tool.skill_spec,
         tell=progress,
     )
 

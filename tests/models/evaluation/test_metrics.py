@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seamline.models.evaluation.calibration import fit_temperature, threshold_for_precision
 from seamline.models.evaluation.metrics import (
     accuracy_at_coverage,
     calibration_error,
@@ -142,52 +141,6 @@ def test_the_bootstrap_interval_is_that_of_resampled_rows(values: list[int], see
 def test_an_interval_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         paired_bootstrap([])
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(-8, 8), st.integers(0, 1)), min_size=1, max_size=30))
-def test_no_other_temperature_is_likelier(rows: list[tuple[float, int]]) -> None:
-    margins, gold = [m for m, _ in rows], [g for _, g in rows]
-
-    def loss(temperature: float) -> float:
-        signed = [(m if g else -m) / temperature for m, g in rows]
-        return float(np.mean(np.logaddexp(0, [-s for s in signed])))
-
-    found = fit_temperature(margins, gold)
-    assert all(loss(found) <= loss(t) + 1e-4 for t in np.geomspace(0.05, 20, 60))
-    assert fit_temperature([[0.0, m] for m in margins], gold) == pytest.approx(found)
-
-
-def test_a_temperature_is_recovered() -> None:
-    rng = np.random.default_rng(3)
-    margins = rng.normal(0, 6, size=20_000)
-    gold = rng.random(20_000) < 1 / (1 + np.exp(-margins / 2.5))
-    assert fit_temperature(margins, gold) == pytest.approx(2.5, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("margins", "gold", "told"),
-    [([], [], "do not fit"), ([1.0], [1, 0], "do not fit"), ([1.0], [2], "from 0 to 1"),
-     ([math.nan], [1], "finite"), ([[1.0, 2.0]], [2], "from 0 to 1")],
-)  # fmt: skip
-def test_bad_margins_are_refused(margins: list[float], gold: list[int], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        fit_temperature(margins, gold)
-
-
-@settings(deadline=None)
-@given(ROWS, st.sampled_from([0.0, 0.5, 0.75, 0.9, 1.0]))
-def test_the_threshold_is_the_lowest_that_holds(
-    rows: list[tuple[float, int]], precision: float
-) -> None:
-    holding = [
-        mark
-        for mark in {score for score, _ in rows}
-        if np.mean([right for score, right in rows if score >= mark]) >= precision
-    ]
-    scores, right = zip(*rows, strict=True)
-    found = threshold_for_precision(scores, right, precision)
-    assert found == (min(holding) if holding else None)
 
 
 @settings(deadline=None)

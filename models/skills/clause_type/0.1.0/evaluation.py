@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Shot
@@ -31,12 +29,10 @@ Place = tuple[str, int, int]
 def evaluation(contract: SkillContract) -> Evaluation:
     """The evaluation for a version with this contract."""
     known = frozenset(contract.labels) - {contract.none_label}
-    settings = yaml.safe_load((_TOOL / "tool.yaml").read_text(encoding="utf-8"))["settings"]
     return Evaluation(
         file=_FILE,
         measure="first type in the gold set",
         several=True,
-        threshold=settings["threshold"],
         bare=_BARE,
         rows=lambda data: [
             EvalRow(

@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
@@ -30,12 +28,10 @@ _BARE = SkillContract(
 
 def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
     """The evaluation for a version with this contract."""
-    tool = yaml.safe_load((_TOOLS / "icd10_select" / "tool.yaml").read_text(encoding="utf-8"))
     return Evaluation(
         file=_FILE,
         measure="exact code first",
         several=False,
-        threshold=tool["settings"]["choose"],
         bare=_BARE,
         rows=_rows,
         shots=_shots,

@@ -74,7 +74,14 @@ class Prepared:
 
     def train_rows(self) -> Iterator[dict[str, Any]]:
         """The rows to train on, in the order of training."""
-        with (self.folder / TRAIN).open(encoding="utf-8") as lines:
+        return self._rows(TRAIN)
+
+    def held_out_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows that were not trained on."""
+        return self._rows(HELD_OUT)
+
+    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
+        with (self.folder / name).open(encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)
 

@@ -81,23 +81,24 @@ class Evaluation:
         file: The data file, as a path inside the data folder.
         measure: What the main number, accuracy, says in words.
         several: Whether a row can have several right names at once.
-        threshold: The score from which a name counts as answered.
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
         shots: The training rows that few-shot prompts draw from.
         further: Further numbers of a row, each averaged over the rows.
         whole: Further numbers that only all rows together have, an F1 for one.
+        threshold: The score from which a name counts as answered; `seamline eval` sets that of
+            the version it evaluates.
     """
 
     file: str
     measure: str
     several: bool
-    threshold: float
     bare: SkillContract
     rows: Callable[[Path], Sequence[EvalRow]]
     shots: Callable[[Path], Sequence[Shot]]
     further: Callable[[EvalRow, Prediction], Mapping[str, float]] = _nothing
     whole: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _no_more
+    threshold: float = 0.5
 
     def predict(
         self, names: Sequence[str], scores: Sequence[float], *, none: str | None = None

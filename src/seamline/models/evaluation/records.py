@@ -86,7 +86,8 @@ def behaviour_digest(skill: Skill) -> str:
         "adapter": spec.adapter.digest,
         "base": spec.base.digest,
         "contract": spec.contract.model_dump(mode="json"),
-        "calibration": spec.calibration.model_dump(mode="json"),
+        # What is not set has no say; so a field that is new to the format changes no digest.
+        "calibration": spec.calibration.model_dump(mode="json", exclude_defaults=True),
         "max_tokens": spec.max_tokens,
     }
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

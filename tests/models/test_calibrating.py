@@ -1,0 +1,207 @@
+"""The stage "calibrate": what is fitted, what is reported, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+
+from seamline.errors import ConfigError
+from seamline.models.calibrating import CalibrationReport, HeldOut, calibrate, read_logits
+from seamline.models.contracts import SkillContract
+from seamline.models.evaluation.calibration import scaled
+from seamline.models.protocol import Choice, DecideRequest
+
+LABELS = SkillContract(
+    read="labels",
+    context="{{ text }}",
+    labels={"a": "one", "b": "two", "c": "three", "none": "no"},
+    none_label="none",
+)
+BRANCHES = SkillContract(read="branches", frames={"options": "{text}?", "rules": "{text}?"})
+
+
+class Adapter:
+    """Gives the logits that were prepared for a row, and counts what it is asked."""
+
+    def __init__(self, logits: Sequence[Any], stop: int | None = None) -> None:
+        self.logits, self.asked, self.stop = logits, 0, stop
+
+    async def logits_of(self, request: DecideRequest) -> Any:
+        if self.stop is not None and self.asked >= self.stop:
+            raise KeyboardInterrupt
+        self.asked += 1
+        return np.asarray(self.logits[int(request.context)], dtype=np.float32)
+
+
+class Model:
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+
+    async def logits(self, requests: Sequence[DecideRequest], *, skill: str) -> list[Any]:
+        return [await self.adapter.logits_of(request) for request in requests]
+
+
+def label_rows(count: int, *, hot: float, several: bool = False) -> tuple[list[HeldOut], list[Any]]:
+    """Rows whose labels are drawn from the softmax of logits that come `hot` times too large."""
+    rng = np.random.default_rng(7)
+    rows, logits = [], []
+    for at in range(count):
+        own = rng.normal(0, 2, size=4)
+        gold = np.eye(4, dtype=int)[rng.choice(4, p=softmax(own))]
+        if several and gold[3] == 0 and at % 3 == 0:
+            gold[int(np.argsort(own[:3])[-1])] = 1
+        request = DecideRequest(ask="labels", context=str(at))
+        rows.append(HeldOut(request, tuple(int(x) for x in gold), f"document {at // 3}"))
+        logits.append([(own * hot).tolist()])
+    return rows, logits
+
+
+def branch_rows(count: int, ask: Any) -> tuple[list[HeldOut], list[Any]]:
+    """Rows of three choices; a choice is right as often as half its margin, less one, says."""
+    rng = np.random.default_rng(8)
+    rows, logits = [], []
+    for at in range(count):
+        margins = rng.normal(0, 4, size=3)
+        gold = (rng.random(3) < expit(margins / 2 - 1)).astype(int)
+        choices = tuple(Choice(name=str(i), text=str(i)) for i in range(3))
+        request = DecideRequest(ask=ask, context=str(at), choices=choices)
+        rows.append(HeldOut(request, tuple(int(x) for x in gold), f"document {at // 3}"))
+        logits.append([[float(m), 0.0] for m in margins])
+    return rows, logits
+
+
+def run(
+    rows: list[HeldOut], logits: list[Any], contract: SkillContract, work: Path, target: float = 0.9
+) -> CalibrationReport:
+    model = Model(Adapter(logits))
+    read = read_logits(
+        model, rows, contract, skill="s@1.0.0", adapter="sha256:1", work=work,
+        tick=lambda *_: None,
+    )  # fmt: skip
+    return calibrate(
+        read, contract, skill="s@1.0.0", adapter="sha256:1", data="k", target_precision=target
+    )[0]
+
+
+def test_too_sure_labels_are_cooled(tmp_path: Path) -> None:
+    report = run(*label_rows(900, hot=3.0), LABELS, tmp_path)
+    assert report.calibration.temperature == pytest.approx(3.0, rel=0.15)
+    # Of 15 bins with 60 rows each, chance alone makes about 0.05.
+    assert report.error < 0.08 < 0.15 < report.error_before
+    assert report.method == "temperature"
+    assert set(report.losses) == {"as trained", "temperature"}
+    assert report.losses["temperature"] < report.losses["as trained"]
+    assert report.accuracy_at_80 > report.accuracy
+    assert report.groups == 300
+
+
+def test_the_precision_of_what_is_kept_is_the_target(tmp_path: Path) -> None:
+    report = run(*label_rows(1500, hot=3.0), LABELS, tmp_path, target=0.8)
+    assert report.precision is not None
+    low, _, high = report.precision
+    assert low <= 0.8 <= high
+    assert 0.1 < report.coverage < 1
+    assert report.calibration.abstain_below is not None
+    assert report.calibration.abstain_below >= report.calibration.threshold
+
+
+def test_rows_with_several_labels_are_measured_by_micro_f1(tmp_path: Path) -> None:
+    report = run(*label_rows(1200, hot=1.0, several=True), LABELS, tmp_path)
+    assert report.measure == "micro-F1"
+    assert report.value >= report.value_before
+
+
+def test_what_no_temperature_can_mend_takes_knots(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    rows, logits = [], []
+    for at in range(1500):
+        margin = float(rng.normal(0, 3))
+        # Right in half the cases on one side, never on the other, whatever the margin.
+        gold = int(margin > 0 and rng.random() < 0.5)
+        request = DecideRequest(
+            ask="options", context=str(at), choices=(Choice(name="0", text="x"),)
+        )
+        rows.append(HeldOut(request, (gold,), f"row {at}"))
+        logits.append([[margin, 0.0]])
+    report = run(rows, logits, BRANCHES, tmp_path)
+    assert report.method == "isotonic"
+    assert report.losses["isotonic"] < report.losses["temperature"]
+    scale = report.calibration.temperature, report.calibration.bias
+    mapped = report.calibration.mapped(scaled([-4.0, 1.0, 4.0], *scale).tolist())
+    assert mapped == pytest.approx([0, 0.5, 0.5], abs=0.1)
+    assert report.error < 0.05
+    assert report.calibration.abstain_below == 1.0
+    assert "no score reaches a precision of 0.9" in report.warnings[0]
+    assert report.precision is None or report.coverage < 0.1
+
+
+@pytest.mark.parametrize("ask", ["options", "rules"])
+def test_branches_take_temperature_and_bias(tmp_path: Path, ask: str) -> None:
+    report = run(*branch_rows(800, ask), BRANCHES, tmp_path)
+    assert report.measure == "accuracy"
+    assert report.calibration.temperature == pytest.approx(2.0, rel=0.25)
+    assert report.calibration.bias < 0
+    assert report.error < 0.05 < report.error_before
+    assert report.value >= report.value_before
+
+
+def test_scores_of_one_group_never_fit_themselves(tmp_path: Path) -> None:
+    # Every group is right or wrong as a whole, so that only another group's rows could tell.
+    rng = np.random.default_rng(2)
+    rows, logits = [], []
+    for at in range(400):
+        group = at // 20
+        gold = int(group % 2 == 0)
+        request = DecideRequest(
+            ask="options", context=str(at), choices=(Choice(name="0", text="x"),)
+        )
+        rows.append(HeldOut(request, (gold,), f"document {group}"))
+        logits.append([[float(group) / 5 + rng.normal(0, 0.01), 0.0]])
+    report = run(rows, logits, BRANCHES, tmp_path)
+    assert report.precision is None or report.precision[1] < 0.8
+
+
+def test_an_interrupted_reading_goes_on(tmp_path: Path) -> None:
+    rows, logits = label_rows(300, hot=2.0)
+    stopping, going = Adapter(logits, stop=150), Adapter(logits)
+    options: dict[str, Any] = {
+        "skill": "s@1.0.0", "adapter": "sha256:1", "work": tmp_path, "tick": lambda *_: None
+    }  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        read_logits(Model(stopping), rows, LABELS, **options)
+    kept = tmp_path / "calibration" / "logits.jsonl"
+    assert len(kept.read_text().splitlines()) == 1 + 128
+    kept.write_text(kept.read_text()[:-20])
+    found = read_logits(Model(going), rows, LABELS, **options)
+    assert going.asked == 300 - 127
+    assert [one.margins.tolist() for one in found] == [
+        pytest.approx(one[0], abs=1e-4) for one in logits
+    ]
+    again = Adapter(logits)
+    read_logits(Model(again), rows, LABELS, **options)
+    assert again.asked == 0
+    read_logits(Model(again), rows, LABELS, **{**options, "adapter": "sha256:2"})
+    assert again.asked == 300
+
+
+def test_too_little_is_refused_by_name(tmp_path: Path) -> None:
+    rows, logits = label_rows(40, hot=1.0)
+    with pytest.raises(ConfigError, match=r"s@1\.0\.0 has 40 held-out rows in 14 groups.*50"):
+        run(rows, logits, LABELS, tmp_path)
+    rows, _ = label_rows(60, hot=1.0)
+    right = [[[9.0 * gold for gold in row.gold]] for row in rows]
+    with pytest.raises(ConfigError, match="is right on all 60 held-out rows"):
+        run(rows, right, LABELS, tmp_path / "right")
+
+
+def test_the_report_is_plain_json(tmp_path: Path) -> None:
+    report = run(*label_rows(200, hot=2.0), LABELS, tmp_path)
+    text = report.model_dump_json()
+    assert CalibrationReport.model_validate_json(text) == report
+    assert json.loads(text)["calibration"]["temperature"] > 1

@@ -74,12 +74,16 @@ def _shots(data: Path) -> Sequence[Shot]:
     ]
 
 
-def _further(row: EvalRow, prediction: Prediction) -> Mapping[str, float]:
+def _further(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
     """The category is the first three characters; no choice can be right where none holds gold."""
-    categories = {code[:3] for code in row.gold}
+    category = [
+        one.first[:3] in {code[:3] for code in row.gold}
+        for row, one in zip(rows, said, strict=True)
+    ]
+    held = [bool(row.gold & set(row.names)) for row in rows]
     return {
-        "category_first": float(prediction.first[:3] in categories),
-        "candidates_hold_gold_at_20": float(bool(row.gold & set(row.names))),
+        "category_first": sum(category) / len(rows),
+        "candidates_hold_gold_at_20": sum(held) / len(rows),
     }
 
 

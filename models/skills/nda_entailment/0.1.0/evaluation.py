@@ -62,6 +62,10 @@ def _evaluation(file: str, read: Rows) -> Evaluation:
         guessed.update((row.id, guess(row.context["passage"])) for row in found)
         return found
 
+    def further(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
+        by_length = [guessed[row.id] in row.gold for row in rows]
+        return {**_each_class(rows, said), "by_length_alone": sum(by_length) / len(rows)}
+
     return Evaluation(
         file=file,
         measure="right answer of three",
@@ -70,8 +74,7 @@ def _evaluation(file: str, read: Rows) -> Evaluation:
         bare=_BARE,
         rows=rows,
         shots=_shots,
-        further=lambda row, _: {"by_length_alone": float(guessed[row.id] in row.gold)},
-        whole=_each_class,
+        further=further,
     )
 
 
@@ -128,14 +131,14 @@ def _shots(data: Path) -> Sequence[Shot]:
     return found
 
 
-def _each_class(rows: Sequence[EvalRow], predictions: Sequence[Prediction]) -> Mapping[str, float]:
+def _each_class(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
     """The F1 of each answer."""
     found = {}
     for answer in _TRAINED.ANSWERS:
         one = frozenset({answer})
         gold = [row.gold & one for row in rows]
-        said = [prediction.labels & one for prediction in predictions]
-        found[f"f1_{answer.lower().replace(' ', '_')}"] = micro_f1(gold, said)
+        given = [prediction.labels & one for prediction in said]
+        found[f"f1_{answer.lower().replace(' ', '_')}"] = micro_f1(gold, given)
     return found
 
 

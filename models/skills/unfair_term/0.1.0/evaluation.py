@@ -33,7 +33,7 @@ def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
         bare=_BARE,
         rows=_rows,
         shots=_shots,
-        whole=_detection,
+        further=_detection,
     )
 
 
@@ -59,9 +59,9 @@ def _shots(data: Path) -> Sequence[Shot]:
     ]
 
 
-def _detection(rows: Sequence[EvalRow], predictions: Sequence[Prediction]) -> Mapping[str, float]:
+def _detection(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
     """F1 of unfair or not, whatever the type."""
     one = frozenset({"unfair"})
     gold = [one if row.gold else frozenset[str]() for row in rows]
-    said = [one if prediction.labels else frozenset[str]() for prediction in predictions]
-    return {"detection_f1": micro_f1(gold, said)}
+    found = [one if prediction.labels else frozenset[str]() for prediction in said]
+    return {"detection_f1": micro_f1(gold, found)}

@@ -65,11 +65,7 @@ class Prediction:
         return self.first in gold if gold else not self.labels
 
 
-def _nothing(row: EvalRow, prediction: Prediction) -> Mapping[str, float]:  # noqa: ARG001
-    return {}
-
-
-def _no_more(rows: Sequence[EvalRow], predictions: Sequence[Prediction]) -> Mapping[str, float]:  # noqa: ARG001
+def _nothing(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:  # noqa: ARG001
     return {}
 
 
@@ -84,8 +80,7 @@ class Evaluation:
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
         shots: The training rows that few-shot prompts draw from.
-        further: Further numbers of a row, each averaged over the rows.
-        whole: Further numbers that only all rows together have, an F1 for one.
+        further: Further numbers, of all rows and what one cell said of each.
         threshold: The score from which a name counts as answered; `seamline eval` sets that of
             the version it evaluates.
     """
@@ -96,8 +91,7 @@ class Evaluation:
     bare: SkillContract
     rows: Callable[[Path], Sequence[EvalRow]]
     shots: Callable[[Path], Sequence[Shot]]
-    further: Callable[[EvalRow, Prediction], Mapping[str, float]] = _nothing
-    whole: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _no_more
+    further: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _nothing
     threshold: float = 0.5
 
     def predict(

@@ -60,7 +60,7 @@ def cell_report(
         "accuracy_at_80": accuracy_at_coverage(sure, right, coverage=0.8),
         "tokens_per_item": (run.input_tokens + run.output_tokens) / len(rows),
         "seconds_per_item": run.seconds / len(rows),
-        "further": _further(evaluation, rows, run),
+        "further": dict(evaluation.further(rows, run.predictions)),
         "reliability": [asdict(one) for one in reliability(sure, right)],
         "risk_coverage": _thinned(list(zip(coverage.tolist(), risk.tolist(), strict=True))),
     }
@@ -116,12 +116,6 @@ def _right(rows: Sequence[EvalRow], run: CellRun) -> list[int]:
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """About a hundred of the points, the last of them kept."""
     return points[:: -max(1, len(points) // _POINTS)][::-1]
-
-
-def _further(evaluation: Evaluation, rows: Sequence[EvalRow], run: CellRun) -> dict[str, float]:
-    each = [evaluation.further(row, p) for row, p in zip(rows, run.predictions, strict=True)]
-    averaged = {name: sum(one[name] for one in each) / len(each) for name in each[0]}
-    return {**averaged, **evaluation.whole(rows, run.predictions)}
 
 
 _PAGE = """<!doctype html>

@@ -85,8 +85,10 @@ def behaviour_digest(skill: Skill) -> str:
     told = {
         "adapter": spec.adapter.digest,
         "base": spec.base.digest,
-        "contract": spec.contract.model_dump(mode="json"),
-        "calibration": spec.calibration.model_dump(mode="json"),
+        "kind": spec.kind,
+        # Without what is left at its default: a setting that is new here changes no digest.
+        "contract": spec.contract.model_dump(mode="json", exclude_defaults=True),
+        "calibration": spec.calibration.model_dump(mode="json", exclude_defaults=True),
         "max_tokens": spec.max_tokens,
     }
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -42,6 +42,16 @@ def test_a_shipped_skill_checks_against_the_declared_base(
     assert skill.spec.evaluation
 
 
+def test_no_released_version_has_changed_since(root: Path) -> None:
+    store = SkillStore(root / "models/skills")
+    released = json.loads((store.root / "skills.lock").read_text())["released"]
+    assert set(released) == set(store.names())
+    for name, versions in released.items():
+        assert store.labels(name)["production"] in versions
+        for version in versions:
+            assert store.released(store.get(f"{name}@{version}")), f"{name}@{version}"
+
+
 @pytest.mark.parametrize("field", ["digest", "tokenizer_digest", "chat_template_digest"])
 def test_another_base_is_refused_by_name_and_digest(
     store: SkillStore, base_spec: BaseSpec, field: str

@@ -121,8 +121,9 @@ def label(
 ) -> None:
     """Point a label at a version of a skill.
 
-    The label production moves only to a version whose folder holds the record of a passed gate
-    against the version it points at now; see `seamline eval --gate --record`.
+    The label production moves to a version whose folder holds the record of a passed gate
+    against the version it points at now (see `seamline eval --gate --record`), or back to one
+    that it has pointed at before.
     """
     store = common.open_project(project).skills
     before = store.labels(skill).get(name)

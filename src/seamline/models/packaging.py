@@ -22,7 +22,7 @@ from seamline.models.making import WEIGHTS, Made
 from seamline.models.recipes import Recipe
 from seamline.models.skills import AdapterSpec, BaseRef, Calibration, Skill, SkillSpec
 
-__all__ = ["Packaged", "package", "write_skill"]
+__all__ = ["Packaged", "package", "write_skill", "write_spec"]
 
 _HEADER = "# Written by packaging from recipe.yaml, the adapter and its evaluation; edit those.\n"
 _CARD = "README.md"
@@ -124,13 +124,20 @@ def write_skill(
         evaluated_with=recipe.evaluated_with,
         evaluation=evaluation,
     )
-    text = yaml.safe_dump(
-        spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
-    )
-    (folder / "skill.yaml").write_text(_HEADER + text, encoding="utf-8")
+    write_spec(folder, spec)
     skill = Skill(folder)
     skill.check()
     return skill
+
+
+def write_spec(folder: Path, spec: SkillSpec) -> None:
+    """Write `skill.yaml`; an earlier one is replaced whole."""
+    text = yaml.safe_dump(
+        spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
+    )
+    part = folder / "skill.yaml.part"
+    part.write_text(_HEADER + text, encoding="utf-8")
+    part.replace(folder / "skill.yaml")
 
 
 def _earlier(folder: Path, digest: str) -> SkillSpec | None:

@@ -6,6 +6,7 @@ make an adapter run on the wrong base, or not run at all, is checked here, befor
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -22,7 +23,7 @@ from seamline.errors import ModelError, SkillError
 from seamline.models.contracts import SkillContract
 from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
-from seamline.models.evaluation.records import require_gate
+from seamline.models.evaluation.records import behaviour_digest, require_gate
 
 __all__ = [
     "AdapterSpec",
@@ -237,7 +238,8 @@ class Skill:
 class SkillStore:
     """The skills under `models/skills`, and the labels that point at versions.
 
-    `skills.lock` holds `{"labels": {skill: {label: version}}}`.
+    `skills.lock` holds `{"labels": {skill: {label: version}}, "released": {skill: {version:
+    digest}}}`: where labels point, and what has been production, by its behaviour digest.
     """
 
     def __init__(self, root: Path) -> None:
@@ -257,8 +259,12 @@ class SkillStore:
 
     def labels(self, name: str) -> dict[str, str]:
         """A skill's labels and the versions they point at."""
-        found = self._lock().get(name, {})
-        return dict(found)
+        return dict(self._lock("labels").get(name, {}))
+
+    def released(self, skill: Skill) -> bool:
+        """Whether the label production points at this version, or has before, as it is now."""
+        known = self._lock("released").get(skill.spec.name, {})
+        return known.get(skill.spec.version) == behaviour_digest(skill)
 
     def get(self, reference: str) -> Skill:
         """The skill of `name`, `name@version` or `name@label` (`name` means `@production`).
@@ -292,20 +298,29 @@ class SkillStore:
     def label(self, name: str, label: str, version: str) -> None:
         """Point `label` at `version`, atomically.
 
-        The label `production` moves only to a version that passed the gate against the one it
-        points at; the first version needs none.
+        The label `production` moves to a version that passed the gate against the one it points
+        at, or back to one that it has pointed at before and that has not changed since; the
+        first version needs neither.
 
         Raises:
-            SkillError: There is no such version, or it has no record of a passed gate.
+            SkillError: There is no such version, or it may not take the label.
         """
         skill = self.get(f"{name}@{version}")
-        labels = self._lock()
-        released = labels.get(name, {}).get("production")
-        if label == "production" and released not in (None, skill.spec.version):
-            require_gate(skill, self.get(f"{name}@production"))
         version = skill.spec.version
+        labels, released = self._lock("labels"), self._lock("released")
+        if label == "production":
+            current = labels.get(name, {}).get("production", version)
+            if current != version and not self.released(skill):
+                require_gate(skill, self.get(f"{name}@{current}"))
+            history = released.setdefault(name, {})
+            if current not in history:
+                # A version that is broken or gone must not keep an earlier one from coming back.
+                with contextlib.suppress(SkillError):
+                    history[current] = behaviour_digest(self.get(f"{name}@{current}"))
+            history[version] = behaviour_digest(skill)
         labels.setdefault(name, {})[label] = version
-        text = json.dumps({"labels": labels}, indent=2, sort_keys=True) + "\n"
+        content = {"labels": labels} | ({"released": released} if released else {})
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         with tempfile.NamedTemporaryFile(
             "w", dir=self.root, prefix=".skills.lock.", delete=False, encoding="utf-8"
         ) as stream:
@@ -314,13 +329,15 @@ class SkillStore:
             os.fsync(stream.fileno())
         Path(stream.name).replace(self.root / "skills.lock")
 
-    def _lock(self) -> dict[str, dict[str, str]]:
+    def _lock(self, part: Literal["labels", "released"]) -> dict[str, dict[str, str]]:
         file = self.root / "skills.lock"
         if not file.exists():
             return {}
         try:
-            labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
-            return {str(n): {str(k): str(v) for k, v in of.items()} for n, of in labels.items()}
+            lock = json.loads(file.read_text(encoding="utf-8"))
+            # A lock of before the history was kept has none.
+            found = lock["labels"] if part == "labels" else lock.get(part, {})
+            return {str(n): {str(k): str(v) for k, v in of.items()} for n, of in found.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SkillError(
                 f"{file} is damaged ({error!r}); restore it from version control"

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
 from seamline.policies.messages import listed, policy_error
 from seamline.policies.model import NONE, Policy
 
-__all__ = ["Decision", "resolve_options", "resolve_rules"]
+__all__ = [
+    "Decision",
+    "Taken",
+    "best_option",
+    "first_met",
+    "resolve_options",
+    "resolve_rules",
+]
 
 
 class Decision(BaseModel):
@@ -31,6 +39,36 @@ class Decision(BaseModel):
     say: str = ""
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Which of several scored parts counts (None: none does), how surely, and by how much."""
+
+    index: int | None
+    confidence: float
+    margin: float
+
+
+def first_met(scores: Sequence[float], threshold: float) -> Taken:
+    """The first of ordered rules whose p(met) reaches the threshold."""
+    confidence, margin = 1.0, 1.0
+    for index, score in enumerate(scores):
+        margin = min(margin, abs(score - threshold))
+        if score >= threshold:
+            return Taken(index, confidence * score, margin)
+        confidence *= 1.0 - score
+    return Taken(None, confidence, margin)
+
+
+def best_option(scores: Sequence[float], threshold: float) -> Taken:
+    """The best-scored option, if it reaches the threshold; of equal ones the first."""
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    best = scores[order[0]] if order else 0.0
+    if not order or best < threshold:
+        return Taken(None, 1.0 - best, threshold - best)
+    runner_up = scores[order[1]] if len(order) > 1 else 0.0
+    return Taken(order[0], best, min(best - runner_up, best - threshold))
+
+
 def resolve_rules(policy: Policy, scores: Sequence[float]) -> Decision:
     """The first rule whose p(met) reaches the threshold, else `otherwise`.
 
@@ -38,14 +76,7 @@ def resolve_rules(policy: Policy, scores: Sequence[float]) -> Decision:
         PolicyError: There is not one score per rule, each in 0..1.
     """
     _check_scores(policy, scores, len(policy.rules), "rules")
-    threshold = policy.config.threshold
-    confidence, margin = 1.0, 1.0
-    for index, score in enumerate(scores):
-        margin = min(margin, abs(score - threshold))
-        if score >= threshold:
-            return _by_rule(policy, index, confidence=confidence * score, margin=margin)
-        confidence *= 1.0 - score
-    return _by_rule(policy, None, confidence=confidence, margin=margin)
+    return _by_rule(policy, first_met(scores, policy.config.threshold))
 
 
 def resolve_options(policy: Policy, names: Sequence[str], scores: Sequence[float]) -> Decision:
@@ -58,32 +89,24 @@ def resolve_options(policy: Policy, names: Sequence[str], scores: Sequence[float
     """
     _check_options(policy, names)
     _check_scores(policy, scores, len(names), "options")
-    threshold = policy.config.threshold
-    order = sorted(range(len(names)), key=lambda index: -scores[index])
-    if not order or scores[order[0]] < threshold:
-        best = scores[order[0]] if order else 0.0
-        return _by_rule(policy, None, confidence=1.0 - best, margin=threshold - best)
-    best = scores[order[0]]
-    runner_up = scores[order[1]] if len(order) > 1 else 0.0
-    return Decision(
-        choice=names[order[0]],
-        confidence=best,
-        margin=min(best - runner_up, best - threshold),
-    )
+    taken = best_option(scores, policy.config.threshold)
+    if taken.index is None:
+        return _by_rule(policy, taken)
+    return Decision(choice=names[taken.index], confidence=taken.confidence, margin=taken.margin)
 
 
-def _by_rule(policy: Policy, index: int | None, *, confidence: float, margin: float) -> Decision:
-    if index is None:
+def _by_rule(policy: Policy, taken: Taken) -> Decision:
+    if taken.index is None:
         choice, because, say = policy.otherwise, policy.otherwise_because, policy.otherwise_say
     else:
-        rule = policy.rules[index]
+        rule = policy.rules[taken.index]
         choice, because, say = rule.then, rule.because, rule.say
     return Decision(
         choice=choice,
-        rule_index=index,
-        confidence=confidence,
+        rule_index=taken.index,
+        confidence=taken.confidence,
         because=because,
-        margin=margin,
+        margin=taken.margin,
         say=say,
     )
 

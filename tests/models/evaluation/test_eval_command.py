@@ -41,8 +41,8 @@ def gate(shelf: Path, data: Path, *more: object) -> Result:
     )  # fmt: skip
 
 
-def label(shelf: Path) -> Result:
-    return call("models", "label", "letters", "0.2.0", "production", "--project", shelf)
+def label(shelf: Path, version: str = "0.2.0") -> Result:
+    return call("models", "label", "letters", version, "production", "--project", shelf)
 
 
 def test_the_grid_as_json_and_as_a_folder(
@@ -91,7 +91,7 @@ def test_a_better_version_passes_and_takes_the_label(shelf: Path, letters: Path,
     assert record.gate.difference[1] == pytest.approx(1 / 3)
     assert record.cells["adapter"]["accuracy"] == 1.0
     assert record.rows == 60
-    assert record.command.endswith("--data FOLDER --cells adapter --gate --record")
+    assert record.command.endswith("--data FOLDER --cells adapter --gate")
     assert label(shelf).exit_code == 0
     assert SkillStore(shelf / "models/skills").get("letters").ref == "letters@0.2.0"
     assert label(shelf).exit_code == 0  # Already there: nothing to gate.
@@ -163,6 +163,31 @@ def test_a_gate_against_an_earlier_release_is_stale(shelf: Path, letters: Path, 
     released = shelf / "models/skills/letters/0.1.0/skill.yaml"
     released.write_text(released.read_text() + "calibration: {temperature: 2.0}\n")
     assert "it was gated against letters@0.1.0" in label(shelf).output
+
+
+def test_going_back_needs_no_gate(shelf: Path, letters: Path, use: Use) -> None:
+    use(sorter(lambda skill, number: False))
+    assert gate(shelf, letters).exit_code == 0
+    assert label(shelf).exit_code == 0
+    # The version that shall be left may be the one that is broken.
+    (shelf / "models/skills/letters/0.2.0/skill.yaml").write_text("name: letters")
+    assert label(shelf, "0.1.0").exit_code == 0
+    assert SkillStore(shelf / "models/skills").get("letters").ref == "letters@0.1.0"
+
+
+def test_going_forth_again_needs_no_gate_and_a_changed_version_does(
+    shelf: Path, letters: Path, use: Use
+) -> None:
+    use(sorter(lambda skill, number: False))
+    assert gate(shelf, letters).exit_code == 0
+    record = shelf / "models/skills/letters/0.2.0/evaluation.json"
+    for version in ("0.2.0", "0.1.0"):
+        assert label(shelf, version).exit_code == 0
+    record.unlink()
+    assert label(shelf).exit_code == 0
+    first = shelf / "models/skills/letters/0.1.0/skill.yaml"
+    first.write_text(first.read_text() + "calibration: {temperature: 2.0}\n")
+    assert "letters@0.1.0 cannot take the label production" in label(shelf, "0.1.0").output
 
 
 def test_the_first_version_and_other_labels_need_no_gate(shelf: Path) -> None:

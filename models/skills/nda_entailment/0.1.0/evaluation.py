@@ -24,7 +24,7 @@ from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction,
 from seamline.models.evaluation.metrics import micro_f1
 from seamline.tools.text import sentences
 
-__all__ = ["documents", "evaluation"]
+__all__ = ["evaluation"]
 
 _FILE = "contracts/contractnli_dev.jsonl"
 _DOCUMENTS = "contracts/contractnli_dev_documents.json"
@@ -43,14 +43,12 @@ _BARE = SkillContract(
 Rows = Callable[[Path], list[EvalRow]]
 
 
-def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
-    """The evaluation on annotated evidence."""
-    return _evaluation(_FILE, _evidence_rows)
-
-
-def documents(contract: SkillContract) -> Evaluation:  # noqa: ARG001
-    """The evaluation on whole agreements, with passages found by the tool's retrieval."""
-    return _evaluation(_DOCUMENTS, _document_rows)
+def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
+    """On annotated evidence, and on whole agreements with passages found as the tool finds them."""
+    return {
+        "evidence": _evaluation(_FILE, _evidence_rows),
+        "documents": _evaluation(_DOCUMENTS, _document_rows),
+    }
 
 
 def _evaluation(file: str, read: Rows) -> Evaluation:
@@ -70,7 +68,6 @@ def _evaluation(file: str, read: Rows) -> Evaluation:
         file=file,
         measure="right answer of three",
         several=False,
-        threshold=0.0,
         bare=_BARE,
         rows=rows,
         shots=_shots,

@@ -15,7 +15,6 @@ __all__ = ["evaluation"]
 _FILE = "contracts/unfair_tos_dev.jsonl"
 _TRAINING = "contracts/unfair_tos_train.jsonl"
 _TRAINED = load_module(Path(__file__).with_name("data.py"))
-_THRESHOLD = 0.3
 _BARE = SkillContract(
     read="branches",
     system="You find unfair sentences in terms of service. Answer Yes or No.",
@@ -29,7 +28,6 @@ def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
         file=_FILE,
         measure="best type right, or rightly none",
         several=True,
-        threshold=_THRESHOLD,
         bare=_BARE,
         rows=_rows,
         shots=_shots,

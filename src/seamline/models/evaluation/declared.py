@@ -1,7 +1,9 @@
 """How a skill is evaluated, declared by `evaluation.py` in the skill's own folder.
 
-That file defines `evaluation(contract) -> Evaluation`: rows with their gold, training rows for
-few-shot prompts, and what a prediction means.
+That file defines `evaluation(contract)`, which gives an `Evaluation`: rows with their gold,
+training rows for few-shot prompts, and what a prediction means. Where a skill is measured in
+several ways it gives a mapping of names to them; the gate is about the first. It lies in a
+version's folder, or above it for all versions.
 """
 
 from __future__ import annotations
@@ -11,11 +13,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from seamline.errors import SkillError
+from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
+from seamline.models.protocol import DecideRequest
 
-__all__ = ["EvalRow", "Evaluation", "Prediction", "Shot", "rows_digest"]
+if TYPE_CHECKING:
+    from seamline.models.skills import Skill
+
+__all__ = ["EvalRow", "Evaluation", "Prediction", "Shot", "evaluations", "rows_digest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,9 @@ class EvalRow:
         choices: The variables of each choice; empty where the contract has a label set.
         names: What each choice stands for, e.g. its code.
         retrieved: The retrieval score of each choice in 0..1; empty where nothing is retrieved.
+        group: What it belongs to, e.g. a document. Rows of one group are drawn into a sample,
+            and into a resample of the bootstrap, together; without, each row is its own.
+        asked: The whole question, of a skill whose requests bring their own instructions.
     """
 
     id: str
@@ -41,6 +52,13 @@ class EvalRow:
     choices: tuple[Mapping[str, Any], ...] = ()
     names: tuple[str, ...] = ()
     retrieved: tuple[float, ...] = ()
+    group: str = ""
+    asked: DecideRequest | None = None
+
+    @property
+    def unit(self) -> str:
+        """The group, or the row on its own."""
+        return f"group {self.group}" if self.group else f"row {self.id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +97,12 @@ class Evaluation:
         several: Whether a row can have several right names at once.
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
-        shots: The training rows that few-shot prompts draw from.
+        shots: The training rows that few-shot prompts draw from; without, there are none.
         further: Further numbers, of all rows and what one cell said of each.
+        read: What the scores of a row's choices mean; by default, the best-scored name.
+        cells: The cells that are run where none are asked for; by default all there are.
+        retrieval_threshold: Chooses, on the training rows of a data folder, the threshold of
+            the cell `retrieval`; by default it is `threshold`.
         threshold: The score from which a name counts as answered; `seamline eval` sets that of
             the version it evaluates.
     """
@@ -90,8 +112,11 @@ class Evaluation:
     several: bool
     bare: SkillContract
     rows: Callable[[Path], Sequence[EvalRow]]
-    shots: Callable[[Path], Sequence[Shot]]
+    shots: Callable[[Path], Sequence[Shot]] | None = None
     further: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _nothing
+    read: Callable[[EvalRow, Sequence[float]], Prediction] | None = None
+    cells: tuple[str, ...] = ()
+    retrieval_threshold: Callable[[Path], float] | None = None
     threshold: float = 0.5
 
     def predict(
@@ -111,8 +136,48 @@ class Evaluation:
         return Prediction(first, confidence, frozenset(labels))
 
 
+def evaluations(skill: Skill) -> dict[str, Evaluation]:
+    """How a version is evaluated, by name; the first is the one that its gate is about.
+
+    One that has no name of its own is called `main`.
+
+    Raises:
+        SkillError: The skill does not say.
+    """
+    own = skill.path / "evaluation.py"
+    file = own if own.is_file() else skill.path.parent / own.name
+    if not file.is_file():
+        raise SkillError(
+            f"{skill.ref} does not say how it is evaluated: write {own} with a function "
+            "`evaluation(contract) -> Evaluation` (see docs/evaluation.md)"
+        )
+    make = getattr(load_module(file), "evaluation", None)
+    found = make(skill.spec.contract) if callable(make) else None
+    named = {"main": found} if isinstance(found, Evaluation) else found
+    if (
+        not isinstance(named, Mapping)
+        or not named
+        or not all(isinstance(one, Evaluation) for one in named.values())
+    ):
+        raise SkillError(
+            f"{file} has no function `evaluation` that gives an Evaluation, or several by name; "
+            "add it"
+        )
+    return dict(named)
+
+
 def rows_digest(rows: Sequence[EvalRow]) -> str:
-    """The sha256 over ids, contexts and golds: two evaluations of one digest saw the same rows."""
-    told = [[row.id, dict(row.context), sorted(row.gold)] for row in rows]
+    """The sha256 over questions and golds: two evaluations of one digest saw the same rows."""
+    told = [
+        [
+            row.id,
+            dict(row.context),
+            [dict(choice) for choice in row.choices],
+            list(row.names),
+            row.asked.model_dump(mode="json") if row.asked else None,
+            sorted(row.gold),
+        ]
+        for row in rows
+    ]
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

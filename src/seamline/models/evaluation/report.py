@@ -78,12 +78,13 @@ def pairs(rows: Sequence[EvalRow], runs: Mapping[str, CellRun]) -> dict[str, dic
     """
     first = "adapter" if "adapter" in runs else next(iter(runs))
     own = _right(rows, runs[first])
+    units = [row.unit for row in rows]
     found = {}
     for name, run in runs.items():
         if name == first:
             continue
         other = _right(rows, run)
-        interval = paired_bootstrap([a - b for a, b in zip(own, other, strict=True)])
+        interval = paired_bootstrap([a - b for a, b in zip(own, other, strict=True)], units)
         found[f"{first} - {name}"] = {**asdict(interval), "p": mcnemar(own, other)}
     return found
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy.special import expit, softmax
+from typer.testing import CliRunner
 
+from seamline.cli.main import app
 from seamline.errors import ConfigError
+from seamline.models.bases import BaseSpec
 from seamline.models.calibrating import CalibrationReport, HeldOut, calibrate, read_logits
 from seamline.models.contracts import SkillContract
+from seamline.models.dataset.report import Report
+from seamline.models.engine import LocalModel
 from seamline.models.evaluation.calibration import scaled
+from seamline.models.making import DataSummary, Made
 from seamline.models.protocol import Choice, DecideRequest
+from seamline.models.skills import Calibration, Skill, SkillStore
 
 LABELS = SkillContract(
     read="labels",
@@ -176,10 +186,10 @@ def test_an_interrupted_reading_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         read_logits(Model(stopping), rows, LABELS, **options)
     kept = tmp_path / "calibration" / "logits.jsonl"
-    assert len(kept.read_text().splitlines()) == 1 + 128
+    assert len(kept.read_text().splitlines()) == 1 + 144
     kept.write_text(kept.read_text()[:-20])
     found = read_logits(Model(going), rows, LABELS, **options)
-    assert going.asked == 300 - 127
+    assert going.asked == 300 - 143
     assert [one.margins.tolist() for one in found] == [
         pytest.approx(one[0], abs=1e-4) for one in logits
     ]
@@ -205,3 +215,87 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
     text = report.model_dump_json()
     assert CalibrationReport.model_validate_json(text) == report
     assert json.loads(text)["calibration"]["temperature"] > 1
+
+
+CLAUSES = {
+    "Governing Law": "This Agreement is governed by the laws of the State of {}.",
+    "Insurance": "The Supplier shall maintain general liability insurance of {} dollars.",
+    "Non-Compete": "For {} years, the Seller shall not compete with the Buyer.",
+    "None": "The headings in Article {} are for convenience of reference only.",
+}
+
+
+@pytest.fixture
+def shelf(root: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A project with a shipped adapter, and a data folder of clauses, half of them held out."""
+    project, data = tmp_path / "project", tmp_path / "data"
+    for name in ("agents", "policies", "tools", "traces"):
+        (project / name).mkdir(parents=True)
+    shutil.copytree(root / "models/bases", project / "models/bases")
+    folder = project / "models/skills/clause_type/0.1.0"
+    ignored = shutil.ignore_patterns("data.py", "__pycache__", "work")
+    shutil.copytree(root / "models/skills/clause_type/0.1.0", folder, ignore=ignored)
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    source = {"title": "clauses", "licence": "ours", "file": "clauses.jsonl"}
+    changed = {"data": {"hold_out": 0.5, "near_duplicates": 1.0}, "sources": [source]}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | changed | {"calibration": {}}))
+    data.mkdir()
+    words = ("Ohio", "ten", "Maine", "4", "Utah", "two", "Iowa", "nine", "Texas", "7", "Oregon",
+             "six", "Idaho", "3", "Nevada", "five", "Kansas", "12", "Alaska", "twenty", "Hawaii",
+             "one", "Vermont", "15", "Georgia", "eight", "Montana", "21", "Florida", "forty",
+             "Delaware", "30")  # fmt: skip
+    rows = [
+        {"context": {"text": text.format(word)}, "labels": [label], "group": f"{word} {label}"}
+        for word in words
+        for label, text in CLAUSES.items()
+    ]
+    (data / "clauses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return project, data
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_engine_scores_as_was_calibrated(shelf: tuple[Path, Path], base_spec: BaseSpec) -> None:
+    project, data = shelf
+    command = ["train", "clause_type@0.1.0", "--project", str(project)]
+    calibrate_only = [*command, "--data", str(data), "--only", "calibrate"]
+    done = CliRunner().invoke(app, [*calibrate_only, "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["rows"] == 64
+    assert told["calibration"]["temperature"] != 1
+    assert all(Path(file).is_file() for file in told["plots"])
+    assert "cross-fitted" in done.stderr
+    assert "not recorded which rows" in done.stderr
+    assert CliRunner().invoke(app, [*command, "--only", "package"]).exit_code == 0
+    skill = Skill(project / "models/skills/clause_type/0.1.0")
+    assert skill.spec.calibration == Calibration.model_validate(told["calibration"])
+    assert skill.spec.marks.low == skill.spec.calibration.abstain_below
+    model = LocalModel(base_spec, SkillStore(project / "models/skills"))
+    request = skill.spec.contract.request({"text": CLAUSES["Insurance"].format("six")})
+    [logits] = asyncio.run(model.logits([request], skill=skill.ref))
+    [answer] = asyncio.run(model.decide([request], skill=skill.ref))
+    fitted = skill.spec.calibration
+    expected = fitted.mapped(scaled(logits, fitted.temperature)[0].tolist())
+    assert answer.scores == pytest.approx(expected, abs=2e-6)
+    model.close()
+    summary = DataSummary.of(
+        Report.model_validate_json(
+            next((skill.path / "work/data").glob("*/report.json")).read_bytes()
+        )
+    )
+    other = summary.model_copy(update={"key": "another"})
+    Made(adapter=skill.spec.adapter.digest, data=other).write(skill.path)
+    refused = CliRunner().invoke(app, calibrate_only)
+    assert refused.exit_code == 2
+    assert "was trained on the data another" in refused.stderr
+
+
+def test_nothing_held_out_is_one_error(shelf: tuple[Path, Path]) -> None:
+    project, data = shelf
+    recipe = project / "models/skills/clause_type/0.1.0/recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("hold_out: 0.5", "hold_out: 0"))
+    command = ["train", "clause_type@0.1.0", "--project", str(project), "--data", str(data)]
+    done = CliRunner().invoke(app, [*command, "--only", "calibrate"])
+    assert done.exit_code == 2
+    assert "has 0 held-out rows, and its calibration needs 50" in done.stderr

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate_stage", "package_stage"]
 
+_BUILDING = ".uncalibrated-"
+
 
 def calibrate_stage(
     recipe: Recipe, base: BaseSpec, folder: Path, prepared: Prepared, work: Path, limit: int | None
@@ -140,6 +142,7 @@ def _read(
     recipe: Recipe, base: BaseSpec, adapter: Path, digest: str, rows: list[HeldOut], work: Path
 ) -> Any:
     """The adapter's margins on the rows, through the engine that will run it."""
+    import shutil
     import tempfile
 
     from seamline.cli.progress import CountProgress
@@ -148,7 +151,9 @@ def _read(
     from seamline.models.packaging import write_skill
     from seamline.models.skills import Calibration, SkillStore
 
-    with tempfile.TemporaryDirectory(prefix=".uncalibrated-", dir=work) as store:
+    for left in work.glob(f"{_BUILDING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=work) as store:
         into = Path(store) / recipe.skill / recipe.version
         skill = write_skill(into, recipe, adapter, base, Calibration(), {})
         model = LocalModel(base, SkillStore(Path(store)))

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seamline.cli import common
+from seamline.cli.export import export, lint
 from seamline.errors import ConfigError, SeamlineError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="List, pull and check bases, skills, endpoints.")
+app.command()(export)
+app.command()(lint)
 
 
 @app.command("list")

@@ -49,7 +49,7 @@ _ISOTONIC_ROWS = 1000
 """Below about so many, isotonic regression overfits (Niculescu-Mizil and Caruana 2005)."""
 _CLEARLY = 2.0
 _FOLDS = 5
-_CHUNK = 64
+_CHUNK = 16
 
 Floats = NDArray[np.float64]
 Method = Literal["temperature", "isotonic"]
@@ -153,6 +153,7 @@ async def _logits(
     with file.open("w", encoding="utf-8") as out:
         out.write(json.dumps({"key": key}) + "\n")
         out.writelines(json.dumps(one) + "\n" for one in found)
+        out.flush()
         while len(found) < len(rows):
             tick(len(found), len(rows), "held-out rows read")
             chunk = rows[len(found) : len(found) + _CHUNK]

@@ -65,10 +65,17 @@ def render_card(
             for key, title in COLUMNS.items()
             if record and any(key in cell for cell in record.cells.values())
         },
+        further=_further(record),
         calibrated=spec.calibration != Calibration(),
         megabytes=f"{size / 1e6:.1f}",
         notes=notes.group(1) if notes else "",
     )
+
+
+def _further(record: Record | None) -> list[str]:
+    """The names of a record's further numbers, which every cell has."""
+    cells = list(record.cells.values()) if record else []
+    return list(cells[0].get("further", {})) if cells else []
 
 
 def _cell(value: object) -> str:

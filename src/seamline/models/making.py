@@ -11,8 +11,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seamline.errors import SkillError
 from seamline.models.calibrating import CalibrationReport
 from seamline.models.dataset.report import Report, SourceCount
+from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
 
 __all__ = ["CALIBRATION", "WEIGHTS", "DataSummary", "Made", "adapter_in"]
@@ -75,18 +77,20 @@ class Made(_Frozen):
         A calibration that stands beside is taken where it is of this adapter.
 
         Raises:
-            ValueError: A file is damaged.
+            SkillError: A file is damaged.
         """
         found = cls(adapter=adapter)
         for folder in reversed(folders):
             file = folder / _FILE
             if file.is_file():
-                made = cls.model_validate_json(file.read_bytes())
+                made = read_yaml(cls, file, "a report of training", error=SkillError)
                 told = {key: value for key, value in made if value}
                 found = found.model_copy(update=told) if made.adapter == adapter else found
             file = folder / CALIBRATION
             if file.is_file():
-                report = CalibrationReport.model_validate_json(file.read_bytes())
+                report = read_yaml(
+                    CalibrationReport, file, "a report of calibration", error=SkillError
+                )
                 if report.adapter == adapter:
                     found = found.model_copy(update={"calibration": report})
         return found

@@ -58,13 +58,7 @@ def package(folder: Path, adapter: Path, base: BaseSpec, *, work: Path) -> Packa
     """
     recipe = Recipe.load(folder)
     digest = weights_digest(adapter / WEIGHTS)
-    try:
-        made = Made.read(digest, work, folder)
-    except ValueError as error:
-        raise SkillError(
-            f"a report of the training in {work} or {folder} is damaged ({error}); remove it, "
-            f"and run `seamline train {recipe.skill}@{recipe.version}` again"
-        ) from error
+    made = Made.read(digest, work, folder)
     before = _earlier(folder, digest)
     calibration = recipe.calibration.fixed
     if calibration is None and made.calibration is not None:
@@ -181,6 +175,6 @@ def _card(
         "its scores are not calibrated": skill.spec.calibration == Calibration(),
         "recipe.yaml states no `limits`": not recipe.limits.strip(),
         f"it is not evaluated as it is now; run `seamline eval {ref} --data FOLDER --record`, "
-        f"then `seamline train {ref} --data FOLDER --only package`": record is None,
+        f"then `seamline train {ref} --only package`": record is None,
     }
     return [f"the card of {ref} is incomplete: {what}" for what, true in lacks.items() if true]

@@ -32,6 +32,11 @@ def index_module(root: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
+def glossary_module(root: Path) -> Any:
+    return load_module(root / "tools" / "icd10_search" / "glossary.py")
+
+
+@pytest.fixture(scope="session")
 def mentions_module(root: Path) -> Any:
     return load_module(root / "tools" / "icd10_search" / "mentions.py")
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seamline.errors import ToolCallError
 from seamline.loading import load_module
 from seamline.tools import Tool, call_tool
 
@@ -66,10 +67,88 @@ def found(tool: Tool, cache: Path, text: str, **values: Any) -> Any:
         ("anaemia", "D64.9"),
         ("depression", "F32.A"),
         ("hip fracture", "S72.009"),
+        ("aspiration pneumonia", "J69.0"),
+        ("upper GI bleed", "K92.2"),
+        ("Tylenol overdose", "T39.1X1"),
+        ("s/p CABG", "Z95.1"),
     ],
 )
 def test_a_common_diagnosis_leads_its_candidates(index: Any, text: str, code: str) -> None:
     assert index.candidates(text, 8)[0].code == code
+
+
+def test_every_term_of_the_glossary_leads_to_its_code(index: Any, glossary_module: Any) -> None:
+    terms = glossary_module.glossary()
+    assert len(terms) > 1500
+    assert len({term.lower() for term, _ in terms}) == len(terms), "a term stands for two codes"
+    found = [index.candidates(term, 8)[0] for term, _ in terms]
+    wrong = {
+        term: (code, hit.code)
+        for (term, code), hit in zip(terms, found, strict=True)
+        if hit.code != index.default(code) and hit.score < 0.99
+    }
+    assert wrong == {}
+
+
+def test_synonyms_of_a_user_are_indexed(search_tool: Tool, index: Any, tmp_path: Path) -> None:
+    before = index.candidates("blue frog illness", 8)
+    assert "J45.909" not in {hit.code for hit in before}
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"term": "blue frog illness", "code": "j45.909", "note": "ours"}\n\n')
+    spec = search_tool.spec.model_copy(update={"settings": {"synonyms": str(file)}})
+    output: Any = run(search_tool, Context(spec, tmp_path), text="blue frog illness")
+    assert output.mentions[0].candidates[0].code == "J45.909"
+    assert index.candidates("blue frog illness", 8) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("nonsense", r"own.jsonl, line 2: expected .*, got 'nonsense'"),
+        ('{"term": "x"}', "line 2"),
+        ('["x"]', "line 2"),
+        ('{"term": " ", "code": "I10"}', "line 2"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_wrong_synonyms_file_is_named(
+    search_tool: Tool, index_cache: Path, tmp_path: Path, line: str | None, said: str
+) -> None:
+    file = tmp_path / "own.jsonl"
+    if line is not None:
+        file.write_text(f'{{"term": "x", "code": "I10"}}\n{line}\n')
+    spec = search_tool.spec.model_copy(update={"settings": {"synonyms": str(file)}})
+    with pytest.raises(ToolCallError, match=said):
+        run(search_tool, Context(spec, index_cache), text="asthma")
+
+
+def test_a_category_follows_the_leaf_that_stands_for_it(index: Any) -> None:
+    plain = [hit.code for hit in index.candidates("acute kidney failure", 8)]
+    assert plain[0] == "N17.9"
+    assert "N17" not in plain
+    headed = [hit.code for hit in index.candidates("acute kidney failure", 8, headings=True)]
+    assert headed[:2] == ["N17.9", "N17"]
+
+
+def test_context_decides_between_what_the_phrase_leaves_open(index: Any) -> None:
+    def first(context: str) -> str:
+        return str(index.candidates("obstruction", 8, context=context)[0].title.lower())
+
+    assert "bile duct" in first("bile duct")
+    assert "bile duct" not in first("")
+
+
+def test_an_entry_of_a_pick_list_is_one_mention(
+    search_tool: Tool, index_cache: Path, mentions_module: Any
+) -> None:
+    text = " pulmonary|airway disease|asthma|with acute exacerbation\n"
+    output: Any = found(search_tool, index_cache, text)
+    [mention] = output.mentions
+    assert mention.text == "asthma|with acute exacerbation"
+    assert text[mention.start : mention.end] == mention.text
+    assert mention.candidates[0].code == "J45.901"
+    for other in ("asthma | gout", "asthma|", "asthma", "asthma|gout\nasthma|gout"):
+        assert mentions_module.pick_list_entry(other) is None
 
 
 def test_the_index_holds_the_release_named(index: Any) -> None:
@@ -226,7 +305,7 @@ def test_a_long_note_has_no_more_mentions_than_the_limit(
 FRAGMENTS = st.sampled_from([
     "hypertension", "Type 2 diabetes", " and ", ", ", ". ", "\n", "\r\n", "denies ", "History of ",
     "asthma", "ASSESSMENT:", "1. ", "• ", "chest pain", "é", "\u2019s", "\u2028", "😀", "\t", "; ",
-    "acute kidney injury", "No ", "Dr. ", "(", ")", "mother had ", "\x00", "ﬁbrosis",
+    "acute kidney injury", "|", "No ", "Dr. ", "(", ")", "mother had ", "\x00", "ﬁbrosis",
 ])  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=200), st.lists(FRAGMENTS, max_size=20).map("".join))
 

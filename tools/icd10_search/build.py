@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from .glossary import Term
 from .store import Arrays, Floats, Tables
 from .terms import WEAK_WORDS
 from .words import folded, grams_of, normalise, opposed
 
-__all__ = ["DISCOUNT", "Progress", "build"]
+__all__ = ["DISCOUNT", "Progress", "bare_code", "build"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -26,8 +27,11 @@ _FRAME = re.compile(
 )
 
 
-def build(progress: Progress) -> Tables:
-    """The tables of the installed release, read and indexed."""
+def build(progress: Progress, terms: Sequence[Term]) -> Tables:
+    """The tables of the installed release, read and indexed with further terms for its codes.
+
+    A term whose code is not of the release is left out.
+    """
     progress(0, 4, "reading the ICD-10-CM tabular list")
     import simple_icd_10_cm as icd
 
@@ -44,8 +48,8 @@ def build(progress: Progress) -> Tables:
     target = np.array(
         [position[_default_leaf(c, children, position, titles)] for c in codes], np.int32
     )
-    progress(1, 4, "indexing titles and inclusion terms")
-    texts, owner, prior = _entries(codes, titles, icd)
+    progress(1, 4, "indexing titles, inclusion terms and synonyms")
+    texts, owner, prior = _entries(codes, titles, icd, _by_code(terms, position))
     words, idf, vectors = _vectors(texts)
     progress(2, 4, "comparing words")
     grams, gram_matrix, similar = _similar_words(words)
@@ -90,16 +94,39 @@ def _says_no_more(title: str, parent: str) -> bool:
     return set(folded(bare)) <= set(folded(_FRAME.sub(" ", parent.lower())))
 
 
+def bare_code(code: str, position: Mapping[str, int]) -> str | None:
+    """The code as the index holds it, without a 7th character; None if it is not held.
+
+    S72.001A is held as S72.001, and T14.8XXA as T14.8.
+    """
+    bare = code
+    while bare not in position:
+        if not (len(code) == 8 and (bare == code or bare.endswith("X"))):
+            return None
+        bare = bare[:-1]
+    return bare
+
+
+def _by_code(terms: Sequence[Term], position: Mapping[str, int]) -> dict[str, list[str]]:
+    held: dict[str, list[str]] = {}
+    for term, code in terms:
+        bare = bare_code(code, position)
+        if bare is not None:
+            held.setdefault(bare, []).append(term)
+    return held
+
+
 def _entries(
-    codes: Sequence[str], titles: Sequence[str], icd: Any
+    codes: Sequence[str], titles: Sequence[str], icd: Any, synonyms: Mapping[str, Sequence[str]]
 ) -> tuple[list[list[str]], list[int], list[float]]:
     texts: list[list[str]] = []
     owner: list[int] = []
     prior: list[float] = []
     for i, code in enumerate(codes):
         said = [titles[i], *icd.get_inclusion_term(code), *icd.get_includes(code)]
+        told = synonyms.get(code, ())
         seen: set[tuple[str, ...]] = set()
-        for text in said:
+        for at, text in enumerate([*told, *said]):
             for variant in _variants(text):
                 words = normalise(variant)
                 key = tuple(sorted(set(words)))
@@ -107,7 +134,7 @@ def _entries(
                     seen.add(key)
                     texts.append(words)
                     owner.append(i)
-                    prior.append(_prior(code))
+                    prior.append(1.0 if at < len(told) else _prior(code))
     return texts, owner, prior
 
 

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .build import DISCOUNT, Progress, build
+from .build import DISCOUNT, Progress, bare_code, build
+from .glossary import Term, glossary
 from .store import Floats, Tables, load, save
 from .terms import WEAK_WORDS, words_of
 from .words import grams_of, normalise, opposed
@@ -39,6 +40,9 @@ _TOLD = words_of(
     poisoning overdose underdosing toxic adverse encounter screening presence exposure
     """
 )
+_BY_HEADING = 0.985  # what an entry counts for the leaf that stands for its category
+_AFTER = 0.999  # what it counts for the category itself, which so comes right after the leaf
+_CONTEXT = 0.3  # what a word of the context counts for, against one of the phrase
 _SIDES = frozenset(("right", "left", "bilateral"))
 
 
@@ -56,12 +60,12 @@ def release_name() -> str:
     return f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
 
 
-def _cache_key() -> str:
-    digest = hashlib.sha256()
+def _cache_key(synonyms: Sequence[Term]) -> str:
+    digest = hashlib.sha256(repr(synonyms).encode())
     for path in sorted(_data_folder().glob("*.*")):
         digest.update(f"{path.name}:{path.stat().st_size};".encode())
     digest.update(importlib.metadata.version(_PACKAGE).encode())
-    for name in ("build.py", "store.py", "terms.py", "words.py"):
+    for name in ("build.py", "glossary.yaml", "store.py", "terms.py", "words.py"):
         digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -96,18 +100,25 @@ class Icd10Index:
         self._max_idf = float(tables.arrays.idf.max())
 
     @classmethod
-    def open(cls, cache_dir: Path, *, progress: Progress | None = None) -> Icd10Index:
+    def open(
+        cls, cache_dir: Path, *, synonyms: Sequence[Term] = (), progress: Progress | None = None
+    ) -> Icd10Index:
         """The index of the installed release: from the cache, else built and cached.
+
+        Args:
+            cache_dir: where indexes are kept, one for every release and set of synonyms.
+            synonyms: further terms for codes, next to those of the tool's own glossary.
+            progress: told how far a build is.
 
         Raises:
             ModuleNotFoundError: the tables' package is not installed.
         """
         release = release_name()
-        stem = f"icd10-{release.replace(' ', '-').lower()}-{_cache_key()}"
+        stem = f"icd10-{release.replace(' ', '-').lower()}-{_cache_key(synonyms)}"
         arrays_path, strings_path = cache_dir / f"{stem}.npz", cache_dir / f"{stem}.json"
         tables = load(arrays_path, strings_path)
         if tables is None:
-            tables = build(progress or _silent)
+            tables = build(progress or _silent, [*glossary(), *synonyms])
             # a read-only or full cache costs the next start a build, not this run its result
             with contextlib.suppress(OSError):
                 cache_dir.mkdir(parents=True, exist_ok=True)
@@ -123,12 +134,9 @@ class Icd10Index:
 
         A code with its 7th character leads to the code without it.
         """
-        bare = code
-        while bare not in self.position:
-            # S72.001A is held as S72.001, and T14.8XXA as T14.8
-            if not (len(code) == 8 and (bare == code or bare.endswith("X"))):
-                return None
-            bare = bare[:-1]
+        bare = bare_code(code, self.position)
+        if bare is None:
+            return None
         return self.codes[int(self._a.target[self.position[bare]])]
 
     def known(self, word: str) -> bool:
@@ -141,20 +149,28 @@ class Icd10Index:
         base = self._max_idf if i is None else float(self._a.idf[i])
         return base * WEAK_WORDS.get(word, 1.0)
 
-    def queries(self, phrases: Sequence[Sequence[str]]) -> tuple[sparse.csr_matrix, Floats]:
-        """Query vectors of phrases of normalised words, and each one's norm."""
+    def queries(
+        self, phrases: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]] = ()
+    ) -> tuple[sparse.csr_matrix, Floats]:
+        """Query vectors of phrases of normalised words, and each phrase's norm.
+
+        Words of a phrase's context count `_CONTEXT` of what they would count in the phrase.
+        """
         indptr: list[int] = [0]
         indices: list[int] = []
         values: list[float] = []
         norms: list[float] = []
-        for phrase in phrases:
+        for at, phrase in enumerate(phrases):
+            shares = dict.fromkeys(phrase, 1.0)
+            for word in contexts[at] if contexts else ():
+                shares.setdefault(word, _CONTEXT)
             norm = 0.0
             row: dict[int, float] = {}
-            for word in dict.fromkeys(phrase):
-                weight = self.weight(word)
+            for word, share in shares.items():
+                weight = self.weight(word) * share
                 if weight <= 0.0:
                     continue
-                norm += weight * weight
+                norm += weight * weight if share == 1.0 else 0.0
                 for i, similarity in self._look_alikes(word):
                     row[i] = max(row.get(i, 0.0), weight * similarity)
             indices.extend(row)
@@ -201,9 +217,11 @@ class Icd10Index:
         ]
         return kept[:4]
 
-    def scores(self, phrases: Sequence[Sequence[str]]) -> sparse.csr_matrix:
+    def scores(
+        self, phrases: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]] = ()
+    ) -> sparse.csr_matrix:
         """Soft cosine of every phrase with every entry that shares a word, priors applied."""
-        matrix, norms = self.queries(phrases)
+        matrix, norms = self.queries(phrases, contexts)
         products = sparse.csr_matrix(matrix @ self._a.vectors)
         rows = np.repeat(np.arange(len(norms)), np.diff(products.indptr))
         told = np.array([bool(_TOLD.intersection(phrase)) for phrase in phrases])
@@ -211,39 +229,66 @@ class Icd10Index:
         products.data = products.data / norms[rows] * prior
         return products
 
-    def candidates(self, text: str, k: int) -> list[Hit]:
-        """The `k` best distinct codes for one phrase; unspecified leaves where it says no more."""
-        return self.candidates_of([normalise(text)], k)[0]
+    def candidates(
+        self, text: str, k: int, *, context: str = "", headings: bool = False
+    ) -> list[Hit]:
+        """The `k` best distinct codes for one phrase; unspecified leaves where it says no more.
 
-    def candidates_of(self, phrases: Sequence[Sequence[str]], k: int) -> list[list[Hit]]:
-        """As `candidates`, for many phrases of normalised words at once."""
-        products = self.scores(phrases)
+        Args:
+            text: the phrase.
+            k: how many codes at most.
+            context: words around the phrase that help to tell what it means and name
+                nothing themselves, e.g. the headings over an entry of a pick list.
+            headings: give a category that has such a leaf too, right after it.
+        """
+        return self.candidates_of([normalise(text)], k, [normalise(context)], headings=headings)[0]
+
+    def candidates_of(
+        self,
+        phrases: Sequence[Sequence[str]],
+        k: int,
+        contexts: Sequence[Sequence[str]] = (),
+        *,
+        headings: bool = False,
+    ) -> list[list[Hit]]:
+        """As `candidates`, for many phrases and contexts of normalised words at once."""
+        products = self.scores(phrases, contexts)
         return [
             self._rank(
                 products.indices[products.indptr[i] : products.indptr[i + 1]],
                 products.data[products.indptr[i] : products.indptr[i + 1]],
                 frozenset(phrase),
                 k,
+                headings,
             )
             for i, phrase in enumerate(phrases)
         ]
 
     def _rank(
-        self, entries: NDArray[Any], values: NDArray[Any], words: frozenset[str], k: int
+        self,
+        entries: NDArray[Any],
+        values: NDArray[Any],
+        words: frozenset[str],
+        k: int,
+        headings: bool,
     ) -> list[Hit]:
         keep = max(60, 8 * k)
         if len(entries) > keep:
             top = np.argpartition(-values, keep)[:keep]
             entries, values = entries[top], values[top]
         best: dict[int, float] = {}
+        above: dict[int, float] = {}  # categories whose place a leaf takes
         for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
             owner = int(self._a.owner[entry])
             target = int(self._a.target[owner])
-            score = value if target == owner else value * 0.985
             unsaid = {w for w in self.titles[target].lower().split() if w in _SIDES} - words
-            if unsaid:
-                score *= 0.9
+            score = value * 0.9 if unsaid else value
+            if target != owner:
+                above[owner] = max(above.get(owner, 0.0), score)
+                score *= _BY_HEADING
             best[target] = max(best.get(target, 0.0), score)
+        for owner, score in above.items() if headings else ():
+            best[owner] = min(score, best[int(self._a.target[owner])]) * _AFTER
         ranked = sorted(best.items(), key=lambda item: (-round(item[1], 4), self.codes[item[0]]))
         return [
             Hit(self.codes[i], self.titles[i], round(min(1.0, s), 4), bool(self._a.billable[i]))

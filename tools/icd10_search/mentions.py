@@ -37,6 +37,7 @@ __all__ = [
     "around",
     "assertion_of",
     "find_mentions",
+    "pick_list_entry",
     "sentences",
 ]
 
@@ -105,6 +106,7 @@ class Mention:
     assertion: Assertion
     words: tuple[str, ...]
     worth: float
+    around: tuple[str, ...] = ()  # words that help to tell what it means
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ def _heading(line: str) -> tuple[str | None, int]:
 
 def find_mentions(text: str, index: Icd10Index, *, limit: int) -> list[Mention]:
     """The conditions a text names, at most `limit`, in the order of the text."""
+    entry = pick_list_entry(text)
+    if entry is not None and _is_like(entry.words, index):
+        return [entry]
     stretches = sentences(text)
     short = len(_TOKEN.findall(text)) <= _SHORT and len(stretches) <= 1
     windows: list[tuple[Sentence, list[_Token], int, int]] = []
@@ -181,10 +186,45 @@ def find_mentions(text: str, index: Icd10Index, *, limit: int) -> list[Mention]:
     if short and stretches and not found:
         whole = stretches[0]
         words = tuple(normalise(text[whole.start : whole.end]))
-        hits = index.candidates_of([words], 1)[0]
-        if hits and hits[0].score >= _LIKE:
+        if _is_like(words, index):
             found = [_mention(text, whole, whole.start, whole.end, words, 1.0)]
     return _best(found, limit)
+
+
+def _is_like(words: tuple[str, ...], index: Icd10Index) -> bool:
+    """Whether some title is like these words as a whole."""
+    hits = index.candidates_of([words], 1)[0]
+    return bool(hits) and hits[0].score >= _LIKE
+
+
+def pick_list_entry(text: str) -> Mention | None:
+    """The mention in an entry of a pick list, `system|group|item|detail`; None for other text.
+
+    What is meant stands in the last two levels, since a last level often only qualifies the one
+    above it ("acute", "due to a drug"); the first names an organ system. The levels that are no
+    part of the mention help to tell what it means.
+    """
+    line = text.strip()
+    levels = line.split("|")
+    if (
+        len(levels) < 2
+        or len(line.splitlines()) > 1
+        or any(not x or x != x.strip() for x in levels)
+    ):
+        return None
+    first = text.index(line)
+    end = first + len(line)
+    start = end - len("|".join(levels[1:][-2:]))
+    return Mention(
+        start=start,
+        end=end,
+        sentence_start=first,
+        sentence_end=end,
+        assertion="present",
+        words=tuple(normalise(text[start:end])),
+        worth=1.0,
+        around=tuple(normalise(text[first:start])),
+    )
 
 
 def _windows(text: str, tokens: Sequence[_Token], index: Icd10Index) -> list[tuple[int, int]]:

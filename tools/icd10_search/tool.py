@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from seamline.errors import ToolCallError
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
 
+from .glossary import read_synonyms
 from .index import Icd10Index, Progress
 from .mentions import Assertion, around, find_mentions
 
-_indexes: dict[Path, Icd10Index] = {}
+_indexes: dict[tuple[Path, str | None], Icd10Index] = {}
 _lock = threading.Lock()
 
 
@@ -70,16 +71,21 @@ async def run(request: Input, context: ToolContext) -> Output:
     """The mentions of `request.text` with their candidates.
 
     Raises:
-        ToolCallError: the tables' package is not installed.
+        ToolCallError: the tables' package is not installed, or the synonyms file is wrong.
     """
-    limit = int(context.spec.settings.get("max_mentions", 14))
-    return await asyncio.to_thread(_search, request, limit, context.cache_dir, context.progress)
+    settings = context.spec.settings
+    limit = int(settings.get("max_mentions", 14))
+    index = await asyncio.to_thread(
+        _open, context.cache_dir, settings.get("synonyms"), context.progress
+    )
+    return await asyncio.to_thread(_search, request, limit, index)
 
 
-def _search(request: Input, limit: int, cache_dir: Path, progress: Progress) -> Output:
-    index = _open(cache_dir, progress)
+def _search(request: Input, limit: int, index: Icd10Index) -> Output:
     mentions = find_mentions(request.text, index, limit=limit)
-    found = index.candidates_of([m.words for m in mentions], request.k)
+    found = index.candidates_of(
+        [m.words for m in mentions], request.k, [m.around for m in mentions]
+    )
     return Output(
         release=index.release,
         mentions=[
@@ -101,12 +107,14 @@ def _search(request: Input, limit: int, cache_dir: Path, progress: Progress) -> 
     )
 
 
-def _open(cache_dir: Path, progress: Progress) -> Icd10Index:
-    """The index, opened once a process and cache folder."""
+def _open(cache_dir: Path, file: str | None, progress: Progress) -> Icd10Index:
+    """The index, opened once a process, cache folder and synonyms file."""
     with _lock:
-        if cache_dir not in _indexes:
+        if (cache_dir, file) not in _indexes:
             try:
-                _indexes[cache_dir] = Icd10Index.open(cache_dir, progress=progress)
-            except ModuleNotFoundError as error:
+                synonyms = read_synonyms(Path(file).expanduser()) if file else ()
+                index = Icd10Index.open(cache_dir, synonyms=synonyms, progress=progress)
+            except (ModuleNotFoundError, ValueError) as error:
                 raise ToolCallError(f"icd10_search: {error}") from error
-        return _indexes[cache_dir]
+            _indexes[cache_dir, file] = index
+        return _indexes[cache_dir, file]

@@ -71,7 +71,9 @@ def _rows(data: Path) -> Sequence[EvalRow]:
     for number, row in enumerate(_read(data / _EICU), start=1):
         system, *path = row["text"].split("|")
         text = " ".join(path[-2:] or [system])
-        hits = _index().candidates(text, _CANDIDATES)
+        around = " ".join([system, *path[:-2]] if path else [])
+        # A quarter of the file's codes are categories, so these are candidates here too.
+        hits = _index().candidates(text, _CANDIDATES, context=around, headings=True)
         found.append(
             EvalRow(
                 id=f"line {number}",

@@ -96,7 +96,8 @@ class Calibration(_Frozen):
             return list(scores)
         import numpy as np  # Tools import this module for its types; most need no numpy.
 
-        found: list[float] = np.interp(scores, *zip(*self.knots, strict=True)).tolist()
+        knots = np.asarray(self.knots)
+        found: list[float] = np.interp(scores, knots[:, 0], knots[:, 1]).tolist()
         return found
 
 

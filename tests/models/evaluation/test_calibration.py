@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
 from seamline.models.evaluation.calibration import (
@@ -84,6 +85,12 @@ def test_bad_margins_are_refused(margins: Any, right: list[int], told: str) -> N
         fit_scale(margins, right)
 
 
+def _on(knots: tuple[tuple[float, float], ...], scores: ArrayLike) -> NDArray[np.float64]:
+    line = np.asarray(knots)
+    found: NDArray[np.float64] = np.interp(np.asarray(scores), line[:, 0], line[:, 1])
+    return found
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=60),
@@ -94,7 +101,7 @@ def test_knots_rise_and_keep_the_order(rows: list[tuple[float, int]], scores: li
     assert knots[0][0] == 0
     assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(knots))
     assert all(0 < y < 1 for _, y in knots)
-    mapped = np.interp(sorted(scores), *zip(*knots, strict=True))
+    mapped = _on(knots, sorted(scores))
     assert (np.diff(mapped) >= 0).all()
 
 
@@ -103,14 +110,14 @@ def test_knots_tell_what_scores_are_worth() -> None:
     scores = rng.random(40_000)
     right = rng.random(40_000) < 0.1 + 0.6 * scores**2
     asked = np.linspace(0.05, 0.95, 10)
-    found = np.interp(asked, *zip(*fit_knots(scores, right), strict=True))
+    found = _on(fit_knots(scores, right), asked)
     assert found == pytest.approx(0.1 + 0.6 * asked**2, abs=0.03)
 
 
 def test_saturated_scores_are_not_taken_for_certainty() -> None:
     scores = np.concatenate([np.full(500, 0.99999), np.linspace(0, 0.5, 500)])
     right = np.concatenate([np.arange(500) % 5 < 3, np.zeros(500)])
-    [found] = np.interp([0.99999], *zip(*fit_knots(scores, right), strict=True))
+    [found] = _on(fit_knots(scores, right), [0.99999])
     assert found == pytest.approx(0.6, abs=0.02)
 
 

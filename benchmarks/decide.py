@@ -15,9 +15,10 @@ import json
 import os
 from pathlib import Path
 
+from seamline.evaluations import evaluations
 from seamline.loading import load_module
 from seamline.models.engine import LocalModel
-from seamline.models.evaluation.declared import EvalRow, Prediction, evaluations
+from seamline.models.evaluation.declared import EvalRow, Prediction
 from seamline.models.evaluation.grid import Grid, sample
 from seamline.models.evaluation.report import cell_report, slice_table
 from seamline.models.skills import SkillStore

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seamline.models.evaluation.declared import evaluations
+from seamline.evaluations import evaluations
 from seamline.models.evaluation.grid import Grid, choose_cells, sample
 from seamline.models.evaluation.report import cell_report, pairs
 from seamline.project import Project

@@ -90,6 +90,20 @@ def test_recorded_numbers_are_reproduced_or_named(both: Path, letters: Path, use
     assert "not compared with a record" in done.stdout
 
 
+def test_a_recorded_endpoint_is_not_asked_again(both: Path, letters: Path, use: Use) -> None:
+    use(sorter(wrong))
+    every(both, letters, "--cells", "adapter", "--record")
+    file = both / "models/skills/letters/0.1.0/evaluation.json"
+    record = json.loads(file.read_text())
+    record["cells"]["endpoint"] = record["cells"]["adapter"] | {"accuracy": 0.1}
+    for one in record["slices"]:
+        one["accuracy"]["endpoint"] = 0.1
+    file.write_text(json.dumps(record))
+    found = every(both, letters)
+    assert found["reproduced"] is True
+    assert list(found["evaluations"][0]["cells"]) == ["adapter"]
+
+
 def test_a_run_that_was_cut_short_goes_on(both: Path, letters: Path, use: Use) -> None:
     asked: list[str] = []
 

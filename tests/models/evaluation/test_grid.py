@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from seamline.errors import ConfigError
+from seamline.evaluations import evaluations
 from seamline.models.evaluation.declared import (
     EvalRow,
     Prediction,
-    evaluations,
     rows_digest,
 )
 from seamline.models.evaluation.grid import CellRun, Grid, choose_cells, sample

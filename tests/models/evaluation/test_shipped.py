@@ -13,10 +13,11 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
+from seamline.evaluations import evaluations
 from seamline.loading import load_module
 from seamline.models.digests import weights_digest
 from seamline.models.evaluation.cards import summary, with_numbers
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, evaluations
+from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction
 from seamline.models.evaluation.grid import CellRun, Grid
 from seamline.models.evaluation.records import Record
 from seamline.models.evaluation.report import cell_report

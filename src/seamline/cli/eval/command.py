@@ -15,6 +15,19 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+_Everything = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Every skill's production version, as its record says, and compared with it."
+    ),
+]
+_Gate = Annotated[
+    bool, typer.Option("--gate", help="Compare with the version labelled production; 8 if worse.")
+]
+_Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most so many rows (or documents), a seeded sample.")
+]
+
 
 @app.command()
 @common.handle_errors
@@ -26,20 +39,11 @@ def evaluate(
     skill: Annotated[
         str | None, typer.Argument(help="SKILL, SKILL@VERSION or SKILL@LABEL.")
     ] = None,
-    everything: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Every skill's production version, as its record says, and compared with it.",
-        ),
-    ] = False,
+    everything: _Everything = False,
     on: Annotated[
         str | None, typer.Option(help="Another evaluation that the skill declares, by name.")
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="At most so many rows (or documents), a seeded sample."),
-    ] = None,
+    limit: _Limit = None,
     cells: Annotated[
         str, typer.Option(help="Only these cells, e.g. base,adapter; by default all there are.")
     ] = "",
@@ -52,10 +56,7 @@ def evaluate(
     png: Annotated[
         bool, typer.Option("--png", help="Plots too, with --out; needs the extra eval.")
     ] = False,
-    gate: Annotated[
-        bool,
-        typer.Option("--gate", help="Compare with the version labelled production; 8 if worse."),
-    ] = False,
+    gate: _Gate = False,
     record: Annotated[
         bool,
         typer.Option("--record", help="Keep the numbers in the skill's folder, card included."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,8 +66,7 @@ def evaluate_all(project: Project, options: Options, tell: Callable[[str], None]
     if options.record:
         for report, one in zip(reports, planned, strict=True):
             record(report, one.skill)
-    for file in kept.glob("*.json"):
-        file.unlink()
+    shutil.rmtree(kept, ignore_errors=True)
     verdicts = [one["reproduced"] for one in reports if one["reproduced"] is not None]
     return {
         "command": _command(options),
@@ -77,7 +77,7 @@ def evaluate_all(project: Project, options: Options, tell: Callable[[str], None]
 
 
 def _plan(project: Project, options: Options) -> Iterator[_Planned]:
-    from seamline.models.evaluation.declared import evaluations
+    from seamline.evaluations import evaluations
     from seamline.models.evaluation.records import MAIN, Record
 
     store = project.skills
@@ -90,7 +90,9 @@ def _plan(project: Project, options: Options) -> Iterator[_Planned]:
             known = Record.read(skill, on if at else MAIN)
             if known is not None and not (options.limit or options.cells):
                 limit = known.groups if known.sampled else None
-                own = replace(options, limit=limit, cells=tuple(known.cells))
+                # An endpoint answers from elsewhere, and not for certain the same again.
+                cells = tuple(cell for cell in known.cells if cell != "endpoint")
+                own = replace(options, limit=limit, cells=cells)
             yield _Planned(skill, on, own)
 
 
@@ -138,6 +140,8 @@ def _key(ready: Task) -> str:
     from seamline.models.evaluation.records import behaviour_digest
 
     told = [
+        ready.on,
+        ready.evaluation.threshold,
         behaviour_digest(ready.skill),
         rows_digest(ready.rows),
         [list(row.retrieved) for row in ready.rows],

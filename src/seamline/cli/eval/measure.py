@@ -131,7 +131,7 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     """
     from collections import Counter
 
-    from seamline.models.evaluation.declared import evaluations
+    from seamline.evaluations import evaluations
     from seamline.models.evaluation.grid import choose_cells, sample
     from seamline.models.evaluation.records import MAIN
 

@@ -72,6 +72,8 @@ def _show_cells(report: dict[str, Any]) -> None:
     for key in next(iter(cells.values()))["further"]:
         table.add_row(Text(key), *(_number(cell["further"][key]) for cell in cells.values()))
     out.print(table)
+    if report["retrieval_threshold"] is not None:
+        out.print(f"retrieval answers from a score of {report['retrieval_threshold']:.2f} on")
 
 
 def _show_gate(gate: dict[str, Any]) -> None:

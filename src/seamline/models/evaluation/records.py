@@ -161,8 +161,14 @@ def numbers(report: Mapping[str, Any]) -> dict[str, float]:
 def differences(
     report: Mapping[str, Any], record: Record, *, tolerance: float
 ) -> dict[str, tuple[float | None, float | None]]:
-    """The numbers that are recorded otherwise than reported, as (recorded, found)."""
-    known, found = numbers(record.model_dump(mode="json")), numbers(report)
+    """The numbers of the reported cells that are recorded otherwise, as (recorded, found)."""
+    told = record.model_dump(mode="json")
+    cells = {name: cell for name, cell in told["cells"].items() if name in report["cells"]}
+    slices = [
+        {**one, "accuracy": {name: one["accuracy"][name] for name in cells}}
+        for one in told["slices"]
+    ]
+    known, found = numbers({"cells": cells, "slices": slices}), numbers(report)
     return {
         name: (known.get(name), found.get(name))
         for name in sorted(known.keys() | found.keys())

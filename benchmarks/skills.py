@@ -19,8 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seamline.loading import load_module
-from seamline.models.evaluation.declared import Evaluation
+from seamline.evaluations import evaluations
 from seamline.models.evaluation.grid import Grid, choose_cells, sample
 from seamline.models.evaluation.report import cell_report, pairs
 from seamline.project import Project
@@ -32,7 +31,7 @@ async def measure(project: Project, name: str, data: Path, limit: int | None) ->
     """The numbers of one skill, and the paired differences."""
     skill = project.skills.get(name)
     contract = skill.spec.contract
-    evaluation: Evaluation = load_module(skill.path / "evaluation.py").evaluation(contract)
+    evaluation = next(iter(evaluations(skill).values()))
     rows = evaluation.rows(data)
     rows = list(rows[:limit]) if name == "icd10_select" else sample(rows, limit)
     grid = Grid(
@@ -40,7 +39,7 @@ async def measure(project: Project, name: str, data: Path, limit: int | None) ->
         local=project.local_model,
     )  # fmt: skip
     wanted = ("retrieval", "base", "adapter") if rows[0].retrieved else ("base", "adapter")
-    cells = choose_cells(wanted, rows, endpoint=False)
+    cells = choose_cells(wanted, rows, evaluation, endpoint=False)
     runs = {cell: await grid.run(cell, lambda *_: None) for cell in cells}
     found = {cell: cell_report(evaluation, rows, run) for cell, run in runs.items()}
     return {

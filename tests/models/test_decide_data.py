@@ -74,7 +74,7 @@ def test_written_worlds_hold_no_state_or_policy_of_the_suite(
 
     suite: set[str] = set()
     for name in ("general", "pairs"):
-        for case in yaml.safe_load((root / f"tests/decisions/{name}.yaml").read_text()):
+        for case in yaml.safe_load((root / f"models/skills/decide/suite/{name}.yaml").read_text()):
             suite |= {plain(case["context"]), plain(case["instructions"])}
     seen: set[str] = set()
     for world in written.worlds():

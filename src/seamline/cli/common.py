@@ -66,7 +66,7 @@ EXIT_CODES = {
     5: "budget exceeded",
     6: "a model, an endpoint or a tool failed",
     7: "a replay did not come out as recorded",
-    8: "an evaluation's gate was not passed",
+    8: "an evaluation's gate was not passed, or its numbers are not those recorded",
 }
 DIVERGED = 7
 GATE_FAILED = 8

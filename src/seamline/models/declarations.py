@@ -1,4 +1,4 @@
-"""Read one yaml declaration of a project into its frozen model."""
+"""Read one declaration or record of a project into its frozen model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from seamline.errors import ConfigError
 
-__all__ = ["Declared", "read_declaration", "read_yaml"]
+__all__ = ["Declared", "read_declaration", "read_json", "read_yaml"]
 
 
 class Declared(BaseModel):
@@ -33,6 +33,20 @@ def read_yaml(kind: type[M], file: Path, what: str, *, error: type[ConfigError] 
     try:
         return kind.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise error(f"{file} cannot be read: {cause}") from cause
+    except ValidationError as cause:
+        raise error(f"{file} is not {what}: {_problems(cause)}") from cause
+
+
+def read_json(kind: type[M], file: Path, what: str, *, error: type[ConfigError] = ConfigError) -> M:
+    """As `read_yaml`, of a file that a program wrote as JSON.
+
+    Raises:
+        ConfigError: As `read_yaml`.
+    """
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except OSError as cause:
         raise error(f"{file} cannot be read: {cause}") from cause
     except ValidationError as cause:
         raise error(f"{file} is not {what}: {_problems(cause)}") from cause

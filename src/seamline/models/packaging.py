@@ -15,7 +15,7 @@ from seamline.models.digests import weights_digest
 from seamline.models.recipes import Recipe
 from seamline.models.skills import AdapterSpec, BaseRef, Skill, SkillSpec
 
-__all__ = ["package"]
+__all__ = ["package", "write_spec"]
 
 _HEADER = "# Written by packaging from recipe.yaml, the adapter and its evaluation; edit those.\n"
 
@@ -66,13 +66,20 @@ def package(
         evaluated_with=recipe.evaluated_with,
         evaluation=evaluation if evaluation is not None else _earlier(folder, digest),
     )
-    text = yaml.safe_dump(
-        spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
-    )
-    (folder / "skill.yaml").write_text(_HEADER + text, encoding="utf-8")
+    write_spec(folder, spec)
     skill = Skill(folder)
     skill.check()
     return skill
+
+
+def write_spec(folder: Path, spec: SkillSpec) -> None:
+    """Write `skill.yaml`; an earlier one is replaced whole."""
+    text = yaml.safe_dump(
+        spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
+    )
+    part = folder / "skill.yaml.part"
+    part.write_text(_HEADER + text, encoding="utf-8")
+    part.replace(folder / "skill.yaml")
 
 
 def _earlier(folder: Path, digest: str) -> Mapping[str, Any]:

@@ -91,7 +91,7 @@ def test_a_better_version_passes_and_takes_the_label(shelf: Path, letters: Path,
     assert record.gate.difference[1] == pytest.approx(1 / 3)
     assert record.cells["adapter"]["accuracy"] == 1.0
     assert record.rows == 60
-    assert record.command.endswith("--data FOLDER --cells adapter --gate --record")
+    assert record.command.endswith("--data FOLDER --cells adapter --gate")
     assert label(shelf).exit_code == 0
     assert SkillStore(shelf / "models/skills").get("letters").ref == "letters@0.2.0"
     assert label(shelf).exit_code == 0  # Already there: nothing to gate.

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from seamline.errors import ConfigError
-from seamline.loading import load_module
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, rows_digest
+from seamline.evaluations import evaluations
+from seamline.models.evaluation.declared import (
+    EvalRow,
+    Prediction,
+    rows_digest,
+)
 from seamline.models.evaluation.grid import CellRun, Grid, choose_cells, sample
 from seamline.models.evaluation.report import cell_report, page, pairs, slice_table
-from seamline.models.protocol import DecideRequest
+from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.scripted import ScriptedModel
 from seamline.models.skills import SkillStore
 
@@ -20,10 +26,11 @@ from seamline.models.skills import SkillStore
 def grid(shelf: Path, name: str, model: ScriptedModel, data: Path) -> Grid:
     skill = SkillStore(shelf / "models/skills").get(f"{name}@0.1.0")
     contract = skill.spec.contract
-    evaluation: Evaluation = load_module(skill.path / "evaluation.py").evaluation(contract)
+    evaluation = evaluations(skill)["main"]
     return Grid(
         evaluation=evaluation, skill=skill.ref, contract=contract, local=model,
-        rows=evaluation.rows(data), shots=evaluation.shots(data), endpoint=model,
+        rows=evaluation.rows(data), shots=evaluation.shots(data) if evaluation.shots else (),
+        endpoint=model,
     )  # fmt: skip
 
 
@@ -60,6 +67,45 @@ def test_the_adapter_reads_choices_and_its_mean_with_retrieval(shelf: Path, tmp_
     assert both[0].first == "cherry"
     assert both[0].confidence == pytest.approx((0.7 + 0.6) / 2)
     assert both[1].confidence == pytest.approx((0.2 + 0.8) / 2)
+
+
+def test_the_adapter_is_asked_once_for_both_of_its_cells(shelf: Path, tmp_path: Path) -> None:
+    model = ScriptedModel(lambda request, skill: 0)
+    of = grid(shelf, "fruit", model, tmp_path)
+    alone = run(of, "adapter")
+    asked = len(model.calls)
+    both = run(of, "adapter_retrieval")
+    assert len(model.calls) == asked
+    assert both.seconds == alone.seconds
+
+
+def test_retrieval_has_a_threshold_of_its_own(shelf: Path, tmp_path: Path) -> None:
+    of = grid(shelf, "fruit", ScriptedModel({}), tmp_path)
+    strict = replace(of, retrieval_threshold=0.9)
+    assert run(of, "retrieval").predictions[0].labels == {"apple"}
+    assert {p.labels for p in run(strict, "retrieval").predictions} == {frozenset()}
+    assert [p.first for p in run(strict, "retrieval").predictions] == ["apple", "banana", ""]
+
+
+def test_a_row_that_brings_its_question_is_read_as_its_skill_says(
+    shelf: Path, tmp_path: Path
+) -> None:
+    asked = DecideRequest(
+        ask="rules", instructions="own", context="x", choices=(Choice(name="0", text="c"),)
+    )
+    row = EvalRow(id="1", context={}, gold=frozenset({"no"}), text="x", names=("yes", "no"),
+                  asked=asked)  # fmt: skip
+    model = ScriptedModel(lambda request, skill: (0.25,))
+    of = grid(shelf, "fruit", model, tmp_path)
+    bare = of.evaluation.bare.model_copy(update={"system": ""})
+    own = replace(
+        of.evaluation, bare=bare,
+        read=lambda row, scores: Prediction(row.names[scores[0] < 0.5], 0.75, frozenset()),
+    )  # fmt: skip
+    of = replace(of, rows=[row], evaluation=own)
+    for cell in ("adapter", "base"):
+        assert run(of, cell).predictions == (Prediction("no", 0.75, frozenset()),)
+        assert model.calls[-1].request == asked
 
 
 def test_labels_are_asked_of_the_bare_base_by_their_real_names(shelf: Path, letters: Path) -> None:
@@ -109,17 +155,24 @@ def test_the_label_none_is_no_answer(shelf: Path, letters: Path) -> None:
     assert evaluation.predict(names, (0.0, 0.0, 0.0)).first == ""
 
 
-def test_cells_are_those_that_the_rows_allow(shelf: Path, letters: Path) -> None:
-    rows = grid(shelf, "letters", ScriptedModel({}), letters).rows
-    assert choose_cells([], rows, endpoint=False) == ("base", "base_few_shot", "adapter")
-    assert choose_cells(["adapter", "base"], rows, endpoint=True) == ("base", "adapter")
+def test_cells_are_those_that_the_rows_allow(shelf: Path, letters: Path, tmp_path: Path) -> None:
+    of = grid(shelf, "letters", ScriptedModel({}), letters)
+    rows, own = of.rows, of.evaluation
+    assert choose_cells([], rows, own, endpoint=False) == ("base", "base_few_shot", "adapter")
+    assert choose_cells(["adapter", "base"], rows, own, endpoint=True) == ("base", "adapter")
+    fewer = replace(own, cells=("adapter",))
+    assert choose_cells([], rows, fewer, endpoint=True) == ("adapter", "endpoint")
     for cells, told in (
         (["adaptor"], "there is no cell 'adaptor'; use some of: retrieval, base"),
         (["endpoint"], "needs --endpoint NAME"),
         (["retrieval"], "has no retrieval scores here"),
     ):
         with pytest.raises(ConfigError, match=told):
-            choose_cells(cells, rows, endpoint=False)
+            choose_cells(cells, rows, own, endpoint=False)
+    fruit = grid(shelf, "fruit", ScriptedModel({}), tmp_path)
+    assert "base_few_shot" not in choose_cells([], fruit.rows, fruit.evaluation, endpoint=False)
+    with pytest.raises(ConfigError, match="has no training rows here"):
+        choose_cells(["base_few_shot"], fruit.rows, fruit.evaluation, endpoint=False)
 
 
 def test_a_sample_is_seeded_and_digests_tell_rows_apart(shelf: Path, letters: Path) -> None:
@@ -127,6 +180,18 @@ def test_a_sample_is_seeded_and_digests_tell_rows_apart(shelf: Path, letters: Pa
     assert sample(rows, 10) == sample(rows, 10) != list(rows[:10])
     assert sample(rows, None) == list(rows)
     assert rows_digest(sample(rows, 10)) == rows_digest(sample(rows, 10)) != rows_digest(rows)
+    other = [replace(rows[0], names=("a",)), *rows[1:]]
+    assert rows_digest(other) != rows_digest(rows)
+
+
+def test_rows_of_one_group_are_drawn_together(shelf: Path, letters: Path) -> None:
+    rows = grid(shelf, "letters", ScriptedModel({}), letters).rows
+    grouped = [replace(row, group=str(i // 3)) for i, row in enumerate(rows[:12])]
+    drawn = sample([*grouped, *rows[12:20]], 6)
+    assert len({row.unit for row in drawn}) == 6
+    sizes = Counter(row.group for row in drawn if row.group)
+    assert sizes
+    assert set(sizes.values()) == {3}
 
 
 def test_pairs_slices_and_the_page(shelf: Path, letters: Path) -> None:

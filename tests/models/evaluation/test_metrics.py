@@ -130,13 +130,29 @@ def test_the_bootstrap_interval_is_that_of_resampled_rows(values: list[int], see
     n = len(values)
     means = np.array(values)[rng.integers(n, size=(10_000, n))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    # Two draws of 10,000 may part by one step of the lattice, or by sampling noise.
-    slack = 1.01 / n + 0.02
+    # Two draws of 10,000 may part by one step of the lattice (one row from -1 to 1), or by noise.
+    slack = 2.01 / n + 0.02
     assert found.low == pytest.approx(low, abs=slack)
     assert found.high == pytest.approx(high, abs=slack)
     assert found.mean == pytest.approx(sum(values) / n)
     assert found == paired_bootstrap(values, seed=seed)
     assert found.low <= found.mean <= found.high
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=30), st.integers(2, 5))
+def test_rows_of_one_group_are_no_further_evidence(values: list[int], times: int) -> None:
+    groups = [str(i) for i in range(len(values))]
+    alone = paired_bootstrap(values)
+    assert paired_bootstrap(values, groups) == alone
+    again = paired_bootstrap(values * times, groups * times)
+    assert (again.low, again.mean, again.high) == pytest.approx((alone.low, alone.mean, alone.high))
+
+
+def test_groups_of_other_sizes_are_drawn_whole() -> None:
+    # One group of three rights and one of one wrong: the mean is 1, 0.5 (each once) or -1.
+    found = paired_bootstrap([1, 1, 1, -1], ["a", "a", "a", "b"])
+    assert (found.low, found.mean, found.high) == (-1.0, 0.5, 1.0)
 
 
 def test_an_interval_of_nothing_is_refused() -> None:

@@ -1,25 +1,38 @@
-"""How `icd10_select` is evaluated: pick-list entries of intensive care with their codes."""
+"""How `icd10_select` is evaluated: pick-list entries of intensive care, and whole clinical cases.
+
+`eicu`: one entry, one code, twenty candidates. `codiesp`: a case has the codes of the whole
+document, so every mention that the search finds is answered as the agent would, and the codes of
+a document are compared as a set.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.metrics import micro_f1
 from seamline.project import state_home
 
 __all__ = ["evaluation"]
 
-_FILE = "icd10/eicu_open.jsonl"
+_EICU = "icd10/eicu_open.jsonl"
+_CODIESP = "icd10/codiesp_dev.jsonl"
+_CODIESP_TRAIN = "icd10/codiesp_train.jsonl"
 _TRAINING = "icd10/synonyms.jsonl"
 _CANDIDATES = 20
+_VAGUE = frozenset({"R69", "R52"})
+"""Illness and pain, unspecified: given to most cases, and named by no words of their own."""
+
 _TOOLS = Path(__file__).resolve().parents[4] / "tools"
 _BARE = SkillContract(
     read="branches",
@@ -28,24 +41,37 @@ _BARE = SkillContract(
 )
 
 
-def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
-    """The evaluation for a version with this contract."""
-    tool = yaml.safe_load((_TOOLS / "icd10_select" / "tool.yaml").read_text(encoding="utf-8"))
-    return Evaluation(
-        file=_FILE,
-        measure="exact code first",
-        several=False,
-        threshold=tool["settings"]["choose"],
-        bare=_BARE,
-        rows=_rows,
-        shots=_shots,
-        further=_further,
-    )
+def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
+    """The evaluations for a version with this contract."""
+    choose = _settings("icd10_select")["choose"]
+    return {
+        "eicu": Evaluation(
+            file=_EICU,
+            measure="exact code first",
+            several=False,
+            threshold=choose,
+            bare=_BARE,
+            rows=_rows,
+            shots=_shots,
+            further=_first_and_held,
+        ),
+        "codiesp": Evaluation(
+            file=_CODIESP,
+            measure="code of a mention among its document's codes",
+            several=False,
+            threshold=choose,
+            bare=_BARE,
+            rows=lambda data: _mentions(data / _CODIESP),
+            further=_documents,
+            cells=("retrieval", "adapter", "adapter_retrieval"),
+            retrieval_threshold=_best_threshold,
+        ),
+    }
 
 
 def _rows(data: Path) -> Sequence[EvalRow]:
     found = []
-    for number, row in enumerate(_read(data / _FILE), start=1):
+    for number, row in enumerate(_read(data / _EICU), start=1):
         system, *path = row["text"].split("|")
         text = " ".join(path[-2:] or [system])
         hits = _index().candidates(text, _CANDIDATES)
@@ -78,13 +104,98 @@ def _shots(data: Path) -> Sequence[Shot]:
     ]
 
 
-def _further(row: EvalRow, prediction: Prediction) -> Mapping[str, float]:
+def _first_and_held(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
     """The category is the first three characters; no choice can be right where none holds gold."""
-    categories = {code[:3] for code in row.gold}
+    category = [p.first[:3] in _categories(row.gold) for row, p in zip(rows, said, strict=True)]
+    held = [bool(row.gold & set(row.names)) for row in rows]
     return {
-        "category_first": float(prediction.first[:3] in categories),
-        "candidates_hold_gold_at_20": float(bool(row.gold & set(row.names))),
+        "category_first": sum(category) / len(rows),
+        "candidates_hold_gold_at_20": sum(held) / len(rows),
     }
+
+
+def _mentions(file: Path) -> list[EvalRow]:
+    """What the search finds in each document, as the agent's two tools hand it to the skill.
+
+    A document in which nothing is found has one row without candidates, whose answer is none.
+    """
+    finder = load_module(_TOOLS / "icd10_search" / "mentions.py")
+    limit = _settings("icd10_search")["max_mentions"]
+    candidates = _settings("icd10_select")["candidates"]
+    index, found = _index(), []
+    for document in _read(file):
+        text, gold, group = document["text"], frozenset(document["codes"]), document["id"]
+        mentions = [
+            one
+            for one in finder.find_mentions(text, index, limit=limit)
+            if one.assertion not in ("negated", "family")
+        ]
+        hits = index.candidates_of([one.words for one in mentions], candidates)
+        for number, (mention, own) in enumerate(zip(mentions, hits, strict=True), 1):
+            words = text[mention.start : mention.end]
+            found.append(
+                EvalRow(
+                    id=f"{group}/{number}",
+                    context={"text": finder.around(text, mention), "mention": words},
+                    gold=gold,
+                    text=words,
+                    choices=tuple({"title": hit.title} for hit in own),
+                    names=tuple(hit.code for hit in own),
+                    retrieved=tuple(hit.score for hit in own),
+                    group=group,
+                )
+            )
+        if not mentions:
+            context = {"text": "", "mention": ""}
+            found.append(EvalRow(id=f"{group}/0", context=context, gold=gold, text="", group=group))
+    return found
+
+
+def _documents(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
+    """Micro-F1 over the codes of documents: whole, by category, and without the vague ones."""
+    gold: dict[str, frozenset[str]] = {}
+    codes: dict[str, set[str]] = defaultdict(set)
+    for row, prediction in zip(rows, said, strict=True):
+        gold[row.group] = row.gold
+        codes[row.group] |= prediction.labels
+    found = {}
+    for name, vague in (("", frozenset[str]()), ("_without_R69_R52", _VAGUE)):
+        wanted = [own - vague for own in gold.values()]
+        given = [frozenset(codes[group]) - vague for group in gold]
+        found[f"code_micro_f1{name}"] = micro_f1(wanted, given)
+        found[f"category_micro_f1{name}"] = micro_f1(
+            [_categories(own) for own in wanted], [_categories(own) for own in given]
+        )
+    return found
+
+
+def _best_threshold(data: Path) -> float:
+    """The score from which the first candidate counts that is best on the training documents.
+
+    Best by micro-F1 of categories, over the scores in steps of 0.01.
+    """
+    rows = _mentions(data / _CODIESP_TRAIN)
+    gold = {row.group: _categories(row.gold) for row in rows}
+    first = [(row.group, row.names[0][:3], row.retrieved[0]) for row in rows if row.names]
+
+    def f1(threshold: float) -> float:
+        given: dict[str, set[str]] = defaultdict(set)
+        for group, category, score in first:
+            if score >= threshold:
+                given[group].add(category)
+        return micro_f1([*gold.values()], [frozenset(given[group]) for group in gold])
+
+    return max((round(float(step), 2) for step in np.arange(0.0, 1.001, 0.01)), key=f1)
+
+
+def _categories(codes: Iterable[str]) -> frozenset[str]:
+    return frozenset(code[:3] for code in codes)
+
+
+def _settings(tool: str) -> Mapping[str, Any]:
+    text = (_TOOLS / tool / "tool.yaml").read_text(encoding="utf-8")
+    found: Mapping[str, Any] = yaml.safe_load(text)["settings"]
+    return found
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

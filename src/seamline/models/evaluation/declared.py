@@ -1,7 +1,9 @@
 """How a skill is evaluated, declared by `evaluation.py` in the skill's own folder.
 
-That file defines `evaluation(contract) -> Evaluation`: rows with their gold, training rows for
-few-shot prompts, and what a prediction means.
+That file defines `evaluation(contract)`, which gives an `Evaluation`: rows with their gold,
+training rows for few-shot prompts, and what a prediction means. Where a skill is measured in
+several ways it gives a mapping of names to them; the gate is about the first. It lies in a
+version's folder, or above it for all versions.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seamline.models.contracts import SkillContract
+from seamline.models.protocol import DecideRequest
 
 __all__ = ["EvalRow", "Evaluation", "Prediction", "Shot", "rows_digest"]
 
@@ -31,6 +34,9 @@ class EvalRow:
         choices: The variables of each choice; empty where the contract has a label set.
         names: What each choice stands for, e.g. its code.
         retrieved: The retrieval score of each choice in 0..1; empty where nothing is retrieved.
+        group: What it belongs to, e.g. a document. Rows of one group are drawn into a sample,
+            and into a resample of the bootstrap, together; without, each row is its own.
+        asked: The whole question, of a skill whose requests bring their own instructions.
     """
 
     id: str
@@ -41,6 +47,13 @@ class EvalRow:
     choices: tuple[Mapping[str, Any], ...] = ()
     names: tuple[str, ...] = ()
     retrieved: tuple[float, ...] = ()
+    group: str = ""
+    asked: DecideRequest | None = None
+
+    @property
+    def unit(self) -> str:
+        """The group, or the row on its own."""
+        return f"group {self.group}" if self.group else f"row {self.id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +78,7 @@ class Prediction:
         return self.first in gold if gold else not self.labels
 
 
-def _nothing(row: EvalRow, prediction: Prediction) -> Mapping[str, float]:  # noqa: ARG001
+def _nothing(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:  # noqa: ARG001
     return {}
 
 
@@ -80,8 +93,12 @@ class Evaluation:
         threshold: The score from which a name counts as answered.
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
-        shots: The training rows that few-shot prompts draw from.
-        further: Further numbers of a row, each averaged over the rows.
+        shots: The training rows that few-shot prompts draw from; without, there are none.
+        further: Further numbers, of all rows and what one cell said of each.
+        read: What the scores of a row's choices mean; by default, the best-scored name.
+        cells: The cells that are run where none are asked for; by default all there are.
+        retrieval_threshold: Chooses, on the training rows of a data folder, the threshold of
+            the cell `retrieval`; by default it is `threshold`.
     """
 
     file: str
@@ -90,8 +107,11 @@ class Evaluation:
     threshold: float
     bare: SkillContract
     rows: Callable[[Path], Sequence[EvalRow]]
-    shots: Callable[[Path], Sequence[Shot]]
-    further: Callable[[EvalRow, Prediction], Mapping[str, float]] = _nothing
+    shots: Callable[[Path], Sequence[Shot]] | None = None
+    further: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _nothing
+    read: Callable[[EvalRow, Sequence[float]], Prediction] | None = None
+    cells: tuple[str, ...] = ()
+    retrieval_threshold: Callable[[Path], float] | None = None
 
     def predict(
         self, names: Sequence[str], scores: Sequence[float], *, none: str | None = None
@@ -111,7 +131,17 @@ class Evaluation:
 
 
 def rows_digest(rows: Sequence[EvalRow]) -> str:
-    """The sha256 over ids, contexts and golds: two evaluations of one digest saw the same rows."""
-    told = [[row.id, dict(row.context), sorted(row.gold)] for row in rows]
+    """The sha256 over questions and golds: two evaluations of one digest saw the same rows."""
+    told = [
+        [
+            row.id,
+            dict(row.context),
+            [dict(choice) for choice in row.choices],
+            list(row.names),
+            row.asked.model_dump(mode="json") if row.asked else None,
+            sorted(row.gold),
+        ]
+        for row in rows
+    ]
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

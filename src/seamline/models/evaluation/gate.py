@@ -27,7 +27,9 @@ def judge(
     """
     after = [int(p.right(row.gold)) for row, p in zip(rows, new, strict=True)]
     before = [int(p.right(row.gold)) for row, p in zip(rows, old, strict=True)]
-    difference = paired_bootstrap([a - b for a, b in zip(after, before, strict=True)])
+    difference = paired_bootstrap(
+        [a - b for a, b in zip(after, before, strict=True)], [row.unit for row in rows]
+    )
     collapsed = []
     for name, own in slices_of(rows).items():
         now, then = [after[i] for i in own], [before[i] for i in own]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
@@ -29,7 +29,6 @@ _SHOTS = 4
 _BATCH = 16
 
 Tick = Callable[[int, int, str], None]
-T = TypeVar("T")
 
 
 class LocalBase(Model, Protocol):
@@ -52,6 +51,14 @@ class CellRun:
     output_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """What was answered, by the row's index, and the seconds that it took."""
+
+    responses: Mapping[int, DecideResponse]
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """One skill's rows and who answers them.
@@ -61,6 +68,8 @@ class Grid:
         contract: That version's contract.
         shots: The training rows of few-shot prompts; may be empty where no cell needs them.
         endpoint: Answers the cell `endpoint`.
+        retrieval_threshold: The score from which the cell `retrieval` answers a name; by default
+            as the others.
     """
 
     evaluation: Evaluation
@@ -70,6 +79,8 @@ class Grid:
     local: LocalBase
     shots: Sequence[Shot] = ()
     endpoint: Model | None = None
+    retrieval_threshold: float | None = None
+    _asked: dict[str, _Answers] = field(default_factory=dict, init=False, repr=False)
 
     async def run(self, cell: str, tick: Tick) -> CellRun:
         """The answers of one cell.
@@ -79,7 +90,10 @@ class Grid:
             ModelError: The model could not answer.
         """
         if cell == "retrieval":
-            found = [self._predicted(row, row.retrieved) for row in self.rows]
+            own = self.evaluation
+            if self.retrieval_threshold is not None:
+                own = replace(own, threshold=self.retrieval_threshold)
+            found = [own.predict(row.names, row.retrieved) for row in self.rows]
             return CellRun(predictions=tuple(found))
         if cell in ("adapter", "adapter_retrieval"):
             return await self._answered(self._adapter_requests(), cell, tick)
@@ -90,6 +104,23 @@ class Grid:
         return await self._answered(requests, cell, tick)
 
     async def _answered(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> CellRun:
+        # Both cells of the adapter ask the same questions: they are asked once.
+        kind = "adapter" if cell == "adapter_retrieval" else cell
+        if kind not in self._asked:
+            self._asked[kind] = await self._ask(requests, kind, tick)
+        answers = self._asked[kind]
+        usage = [response.usage for response in answers.responses.values()]
+        return CellRun(
+            predictions=tuple(
+                self._read(row, requests[i], answers.responses.get(i), cell)
+                for i, row in enumerate(self.rows)
+            ),
+            seconds=answers.seconds,
+            input_tokens=sum(one.input_tokens for one in usage),
+            output_tokens=sum(one.output_tokens for one in usage),
+        )
+
+    async def _ask(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> _Answers:
         # A row without candidates asks nothing; its answer is none.
         asked = [i for i, one in enumerate(requests) if one.choices or one.ask == "labels"]
         tick(0, len(asked), f"rows of {self.skill}, {cell}")
@@ -103,17 +134,7 @@ class Grid:
             answers = await self._decide(cell, [requests[i] for i in part])
             responses.update(zip(part, answers, strict=True))
             tick(at + len(part), len(asked), f"rows of {self.skill}, {cell}")
-        seconds = time.perf_counter() - started
-        usage = [response.usage for response in responses.values()]
-        return CellRun(
-            predictions=tuple(
-                self._read(row, requests[i], responses.get(i), cell)
-                for i, row in enumerate(self.rows)
-            ),
-            seconds=seconds,
-            input_tokens=sum(one.input_tokens for one in usage),
-            output_tokens=sum(one.output_tokens for one in usage),
-        )
+        return _Answers(responses, time.perf_counter() - started)
 
     async def _decide(self, cell: str, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
         if cell == "endpoint":
@@ -127,7 +148,7 @@ class Grid:
         self, row: EvalRow, request: DecideRequest, response: DecideResponse | None, cell: str
     ) -> Prediction:
         if response is None:
-            return self._predicted(row, ())
+            return self.evaluation.predict((), ())
         scores = response.scores
         if self.contract.read == "labels":
             names = [choice.name for choice in request.choices] or list(self.contract.labels)
@@ -138,17 +159,19 @@ class Grid:
         return self._predicted(row, scores)
 
     def _predicted(self, row: EvalRow, scores: Sequence[float]) -> Prediction:
+        if self.evaluation.read is not None:
+            return self.evaluation.read(row, scores)
         return self.evaluation.predict(row.names, scores)
 
     def _adapter_requests(self) -> list[DecideRequest]:
-        return [self.contract.request(row.context, row.choices) for row in self.rows]
+        return [row.asked or self.contract.request(row.context, row.choices) for row in self.rows]
 
     def _plain_requests(self) -> list[DecideRequest]:
         """The rows as a model without the adapter reads them: labels by their real names."""
         bare = self.evaluation.bare
         if self.contract.read == "branches":
             return [
-                request.model_copy(update={"instructions": bare.system})
+                request.model_copy(update={"instructions": bare.system or request.instructions})
                 for request in self._adapter_requests()
             ]
         names = [name for name in self.contract.labels if name != self.contract.none_label]
@@ -184,32 +207,41 @@ class Grid:
         return "\n".join([context, *lines])
 
 
-def sample(rows: Sequence[T], limit: int | None, *, seed: int = 0) -> list[T]:
-    """At most `limit` of the rows, drawn at random, the same for the same seed; all without."""
-    chosen = list(rows)
-    if limit is not None:
-        random.Random(seed).shuffle(chosen)
-    return chosen[:limit]
+def sample(rows: Sequence[EvalRow], limit: int | None, *, seed: int = 0) -> list[EvalRow]:
+    """The rows of at most `limit` groups, drawn at random, the same for the same seed.
+
+    All rows without a limit. A row without a group is one of its own.
+    """
+    if limit is None:
+        return list(rows)
+    groups: dict[str, list[EvalRow]] = {}
+    for row in rows:
+        groups.setdefault(row.unit, []).append(row)
+    units = list(groups)
+    random.Random(seed).shuffle(units)
+    return [row for unit in units[:limit] for row in groups[unit]]
 
 
 def choose_cells(
-    wanted: Sequence[str], rows: Sequence[EvalRow], *, endpoint: bool
+    wanted: Sequence[str], rows: Sequence[EvalRow], evaluation: Evaluation, *, endpoint: bool
 ) -> tuple[str, ...]:
-    """The cells to run, in the order of `CELLS`: those wanted, or all that these rows allow.
+    """The cells to run, in the order of `CELLS`: those wanted, else those that are declared.
 
     Raises:
-        ConfigError: One of them does not exist, or lacks its endpoint or its retrieval scores.
+        ConfigError: One of them does not exist, or lacks its endpoint, its retrieval scores or
+            its training rows.
     """
-    retrieving = any(row.retrieved for row in rows)
-    possible = [
-        cell
-        for cell in CELLS
-        if (retrieving or cell not in _RETRIEVING) and (endpoint or cell != "endpoint")
-    ]
+    lacking = {"endpoint": "needs --endpoint NAME"} if not endpoint else {}
+    if not any(row.retrieved for row in rows):
+        lacking |= dict.fromkeys(_RETRIEVING, "has no retrieval scores here")
+    if evaluation.shots is None:
+        lacking["base_few_shot"] = "has no training rows here"
+    possible = [cell for cell in CELLS if cell not in lacking]
     for cell in wanted:
         if cell not in CELLS:
             raise ConfigError(f"there is no cell {cell!r}; use some of: {', '.join(CELLS)}")
-        if cell not in possible:
-            why = "needs --endpoint NAME" if cell == "endpoint" else "has no retrieval scores here"
-            raise ConfigError(f"cell {cell!r} {why}; possible are: {', '.join(possible)}")
-    return tuple(cell for cell in possible if not wanted or cell in wanted)
+        if cell in lacking:
+            told = ", ".join(possible)
+            raise ConfigError(f"cell {cell!r} {lacking[cell]}; possible are: {told}")
+    chosen = set(wanted) or {*(evaluation.cells or possible), *(["endpoint"] if endpoint else [])}
+    return tuple(cell for cell in possible if cell in chosen)

@@ -141,22 +141,29 @@ def accuracy_at_coverage(confidence: ArrayLike, right: ArrayLike, *, coverage: f
     return float(1 - risk[max(answered, 1) - 1])
 
 
-def paired_bootstrap(difference: ArrayLike, *, seed: int = 0) -> Interval:
+def paired_bootstrap(
+    difference: ArrayLike, groups: Sequence[str] | None = None, *, seed: int = 0
+) -> Interval:
     """The mean of per-row differences and its 95 % percentile bootstrap interval.
 
-    10,000 resamples of the rows, the same for the same seed. Resampling rows means drawing
-    how often each distinct difference occurs, which is what is drawn here.
+    10,000 resamples of the rows, the same for the same seed. With `groups`, one name a row,
+    whole groups are resampled (cluster bootstrap: Field and Welsh 2007), because rows of one
+    document are no independent evidence. Resampling means drawing how often each distinct kind
+    of group (its sum and its size) occurs, which is what is drawn here.
 
     Raises:
         ValueError: There are no rows.
     """
-    values, counts = np.unique(np.asarray(difference, dtype=np.float64), return_counts=True)
-    rows = int(counts.sum())
-    if rows == 0:
+    values = np.asarray(difference, dtype=np.float64)
+    if not len(values):
         raise ValueError("an interval needs at least one row")
-    drawn = np.random.default_rng(seed).multinomial(rows, counts / rows, size=RESAMPLES)
-    low, high = np.percentile(drawn @ values / rows, [2.5, 97.5])
-    return Interval(float(low), float(values @ counts / rows), float(high))
+    _, group = np.unique(range(len(values)) if groups is None else groups, return_inverse=True)
+    each = np.stack([np.bincount(group, weights=values), np.bincount(group)], axis=1)
+    kinds, counts = np.unique(each, axis=0, return_counts=True)
+    units = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(units, counts / units, size=RESAMPLES)
+    low, high = np.percentile((drawn @ kinds[:, 0]) / (drawn @ kinds[:, 1]), [2.5, 97.5])
+    return Interval(float(low), float(values.mean()), float(high))
 
 
 def mcnemar(one: ArrayLike, other: ArrayLike) -> float:

@@ -1,7 +1,8 @@
 """The record of an evaluation beside the adapter, and what it allows.
 
-`models/skills/<skill>/<version>/evaluation.json` is written by `seamline eval --record`. A new
-version gets the label `production` only with a record of a gate that it passed.
+`models/skills/<skill>/<version>/evaluation.json` is written by `seamline eval --record`; that of
+a further evaluation of the skill is `evaluation.<name>.json`. A new version gets the label
+`production` only with a record of a gate that it passed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,34 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from seamline.errors import SkillError
-from seamline.models.declarations import read_yaml
+from seamline.models.declarations import read_json
 
 if TYPE_CHECKING:
     from seamline.models.skills import Skill
 
-__all__ = ["Collapsed", "Gate", "Record", "behaviour_digest", "require_gate"]
+__all__ = [
+    "COMPARED",
+    "Collapsed",
+    "Gate",
+    "Record",
+    "behaviour_digest",
+    "differences",
+    "numbers",
+    "require_gate",
+]
 
 FILE = "evaluation.json"
+MAIN = "main"
+
+COMPARED = (
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "exact_match",
+    "calibration_error",
+    "accuracy_at_80",
+)
+"""The numbers of a cell that do not depend on the machine's speed."""
 
 
 class _Frozen(BaseModel):
@@ -54,9 +75,14 @@ class Gate(_Frozen):
 
 
 class Record(_Frozen):
-    """What an evaluation found; `sampled` where it saw only a part of the file's rows."""
+    """What an evaluation found; `sampled` where it saw only a part of the file's rows.
+
+    `groups` counts what the rows belong to, or the rows; `on` names a further evaluation of the
+    skill; `pairs` and `slices` are as in the report.
+    """
 
     skill: str
+    on: str = MAIN
     adapter_digest: str
     behaviour_digest: str
     command: str
@@ -64,14 +90,36 @@ class Record(_Frozen):
     file: str
     measure: str
     rows: int
+    groups: int
     rows_digest: str
     sampled: bool
     cells: Mapping[str, Mapping[str, Any]]
+    pairs: Mapping[str, Mapping[str, float]] = {}
+    slices: tuple[Mapping[str, Any], ...] = ()
     gate: Gate | None = None
+
+    @staticmethod
+    def path_in(folder: Path, on: str) -> Path:
+        """Where the record of an evaluation lies in a version's folder."""
+        return folder / (FILE if on == MAIN else f"evaluation.{on}.json")
+
+    @classmethod
+    def read(cls, skill: Skill, on: str = MAIN) -> Record | None:
+        """The record of a version as it is now; None where there is none, or one of another.
+
+        Raises:
+            SkillError: The file is no record.
+        """
+        file = cls.path_in(skill.path, on)
+        if not file.is_file():
+            return None
+        record = read_json(cls, file, "a record of an evaluation", error=SkillError)
+        own = record.skill == skill.ref and record.behaviour_digest == behaviour_digest(skill)
+        return record if own else None
 
     def write(self, folder: Path) -> Path:
         """Keep it in a skill's folder; an earlier one is replaced whole."""
-        file = folder / FILE
+        file = self.path_in(folder, self.on)
         part = file.with_suffix(".part")
         text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
@@ -95,6 +143,39 @@ def behaviour_digest(skill: Skill) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+def numbers(report: Mapping[str, Any]) -> dict[str, float]:
+    """Every number of a report or a dumped record that does not depend on the machine's speed.
+
+    The names are `cell accuracy`, `cell further name` and `cell slice name`.
+    """
+    found: dict[str, float] = {}
+    for cell, own in report["cells"].items():
+        found |= {f"{cell} {key}": own[key] for key in COMPARED}
+        found |= {f"{cell} {name}": value for name, value in own["further"].items()}
+    for one in report["slices"]:
+        for cell, accuracy in one["accuracy"].items():
+            found[f"{cell} slice {one['slice']}"] = accuracy
+    return found
+
+
+def differences(
+    report: Mapping[str, Any], record: Record, *, tolerance: float
+) -> dict[str, tuple[float | None, float | None]]:
+    """The numbers of the reported cells that are recorded otherwise, as (recorded, found)."""
+    told = record.model_dump(mode="json")
+    cells = {name: cell for name, cell in told["cells"].items() if name in report["cells"]}
+    slices = [
+        {**one, "accuracy": {name: one["accuracy"][name] for name in cells}}
+        for one in told["slices"]
+    ]
+    known, found = numbers({"cells": cells, "slices": slices}), numbers(report)
+    return {
+        name: (known.get(name), found.get(name))
+        for name in sorted(known.keys() | found.keys())
+        if name not in known or name not in found or abs(known[name] - found[name]) > tolerance
+    }
+
+
 def require_gate(skill: Skill, released: Skill) -> None:
     """Let `skill` take the place of `released` only with the record of a passed gate.
 
@@ -102,12 +183,12 @@ def require_gate(skill: Skill, released: Skill) -> None:
         SkillError: There is no such record; or it is of other weights or another contract, of a
             sample, against another version, or of a gate that was not passed.
     """
-    file = skill.path / FILE
+    file = Record.path_in(skill.path, MAIN)
     fix = f"run `seamline eval {skill.ref} --data FOLDER --gate --record`"
     told = f"{skill.ref} cannot take the label production from {released.ref}: "
     if not file.is_file():
-        raise SkillError(f"{told}it has no record of a passed gate ({FILE}); {fix}")
-    record = read_yaml(Record, file, "a record of an evaluation", error=SkillError)
+        raise SkillError(f"{told}it has no record of a passed gate ({file.name}); {fix}")
+    record = read_json(Record, file, "a record of an evaluation", error=SkillError)
     gate = record.gate
     if record.skill != skill.ref or record.behaviour_digest != behaviour_digest(skill):
         raise SkillError(

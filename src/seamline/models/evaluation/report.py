@@ -60,7 +60,7 @@ def cell_report(
         "accuracy_at_80": accuracy_at_coverage(sure, right, coverage=0.8),
         "tokens_per_item": (run.input_tokens + run.output_tokens) / len(rows),
         "seconds_per_item": run.seconds / len(rows),
-        "further": _further(evaluation, rows, run),
+        "further": dict(evaluation.further(rows, run.predictions)),
         "reliability": [asdict(one) for one in reliability(sure, right)],
         "risk_coverage": _thinned(list(zip(coverage.tolist(), risk.tolist(), strict=True))),
     }
@@ -78,12 +78,13 @@ def pairs(rows: Sequence[EvalRow], runs: Mapping[str, CellRun]) -> dict[str, dic
     """
     first = "adapter" if "adapter" in runs else next(iter(runs))
     own = _right(rows, runs[first])
+    units = [row.unit for row in rows]
     found = {}
     for name, run in runs.items():
         if name == first:
             continue
         other = _right(rows, run)
-        interval = paired_bootstrap([a - b for a, b in zip(own, other, strict=True)])
+        interval = paired_bootstrap([a - b for a, b in zip(own, other, strict=True)], units)
         found[f"{first} - {name}"] = {**asdict(interval), "p": mcnemar(own, other)}
     return found
 
@@ -116,11 +117,6 @@ def _right(rows: Sequence[EvalRow], run: CellRun) -> list[int]:
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """About a hundred of the points, the last of them kept."""
     return points[:: -max(1, len(points) // _POINTS)][::-1]
-
-
-def _further(evaluation: Evaluation, rows: Sequence[EvalRow], run: CellRun) -> dict[str, float]:
-    each = [evaluation.further(row, p) for row, p in zip(rows, run.predictions, strict=True)]
-    return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
 
 
 _PAGE = """<!doctype html>

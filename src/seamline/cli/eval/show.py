@@ -1,0 +1,105 @@
+"""Reports of evaluations as tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from seamline.cli import common
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["show", "show_all"]
+
+
+def show(report: dict[str, Any]) -> None:
+    """Everything of one report: cells, differences, slices, gate."""
+    from rich.text import Text
+
+    out = common.console()
+    cells = report["cells"]
+    _show_cells(report)
+    for name, pair in report["pairs"].items():
+        out.print(
+            f"{name}: {pair['mean']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f}), "
+            f"p {pair['p']:.4f}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+    slices = _table("slice", "rows", *cells)
+    slices.show_header = bool(report["slices"])
+    for one in report["slices"]:
+        told = (_number(one["accuracy"][name]) for name in cells)
+        slices.add_row(Text(one["slice"]), str(one["rows"]), *told)
+    out.print(slices)
+    if report["gate"]:
+        _show_gate(report["gate"])
+
+
+def show_all(found: dict[str, Any]) -> None:
+    """The cells of every evaluation, and whether they are as recorded."""
+    out = common.console()
+    for report in found["evaluations"]:
+        _show_cells(report)
+        out.print(f"  {report['command']}", markup=False, soft_wrap=True)
+        if report["reproduced"] is None:
+            out.print("  not compared with a record")
+        elif report["reproduced"]:
+            out.print(f"  as recorded, to within {found['tolerance']}")
+        for name, pair in report["differences"].items():
+            told = f"recorded {_number(pair['recorded'])}, found {_number(pair['found'])}"
+            out.print(f"  {name}: {told}", markup=False, soft_wrap=True)
+        out.print()
+
+
+def _show_cells(report: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    from seamline.models.evaluation.report import COLUMNS
+
+    out = common.console()
+    of = "a sample of the" if report["sampled"] else "all"
+    within = f" in {report['groups']} groups" if report["groups"] < report["rows"] else ""
+    out.print(
+        f"{report['skill']}: {report['measure']}; {report['rows']} rows{within}, {of} rows of "
+        f"{report['file']}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    cells = report["cells"]
+    table = _table("measure", *cells)
+    for key, title in COLUMNS.items():
+        if any(key in cell for cell in cells.values()):
+            table.add_row(title, *(_number(cell.get(key)) for cell in cells.values()))
+    for key in next(iter(cells.values()))["further"]:
+        table.add_row(Text(key), *(_number(cell["further"][key]) for cell in cells.values()))
+    out.print(table)
+    if report["retrieval_threshold"] is not None:
+        out.print(f"retrieval answers from a score of {report['retrieval_threshold']:.2f} on")
+
+
+def _show_gate(gate: dict[str, Any]) -> None:
+    low, mean, high = gate["difference"]
+    passed = "passed" if gate["passed"] else "not passed"
+    out = common.console()
+    out.print(
+        f"gate {passed}: against {gate['against']} {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
+        f"p {gate['p']:.4f}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for one in gate["collapsed"]:
+        out.print(
+            f"  slice {one['slice']} ({one['rows']} rows): {one['before']:.3f} to "
+            f"{one['after']:.3f}, p {one['p']:.4f}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _table(*titles: str) -> Table:
+    """A table whose words are folded in a narrow terminal, and never cut."""
+    from rich.table import Column, Table
+
+    columns = (Column(title, overflow="fold") for title in titles)
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,42 @@
+"""The evaluations that a skill's own `evaluation.py` declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from seamline.errors import SkillError
+from seamline.loading import load_module
+from seamline.models.evaluation.declared import Evaluation
+from seamline.models.skills import Skill
+
+__all__ = ["evaluations"]
+
+
+def evaluations(skill: Skill) -> dict[str, Evaluation]:
+    """How a version is evaluated, by name; the first is the one that its gate is about.
+
+    One that has no name of its own is called `main`.
+
+    Raises:
+        SkillError: The skill does not say.
+    """
+    own = skill.path / "evaluation.py"
+    file = own if own.is_file() else skill.path.parent / own.name
+    if not file.is_file():
+        raise SkillError(
+            f"{skill.ref} does not say how it is evaluated: write {own} with a function "
+            "`evaluation(contract) -> Evaluation` (see docs/evaluation.md)"
+        )
+    make = getattr(load_module(file), "evaluation", None)
+    found = make(skill.spec.contract) if callable(make) else None
+    named = {"main": found} if isinstance(found, Evaluation) else found
+    if (
+        not isinstance(named, Mapping)
+        or not named
+        or not all(isinstance(one, Evaluation) for one in named.values())
+    ):
+        raise SkillError(
+            f"{file} has no function `evaluation` that gives an Evaluation, or several by name; "
+            "add it"
+        )
+    return dict(named)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seamline.agents.agent import Agent
     from seamline.agents.recorded import RecordedRun
     from seamline.models.bases import BaseSpec
+    from seamline.models.embedders import EmbedderSpec
     from seamline.models.endpoints import EndpointModel, EndpointSpec
     from seamline.models.engine import LocalModel
     from seamline.models.protocol import Model
@@ -154,6 +155,17 @@ class Project:
         from seamline.models.bases import load_bases
 
         return load_bases(self.root / "models" / "bases")
+
+    @cached_property
+    def embedders(self) -> dict[str, EmbedderSpec]:
+        """The embedders by name.
+
+        Raises:
+            ConfigError: A declaration is wrong.
+        """
+        from seamline.models.embedders import load_embedders
+
+        return load_embedders(self.root / "models" / "embedders")
 
     @cached_property
     def endpoints(self) -> dict[str, EndpointSpec]:

@@ -286,7 +286,7 @@ def test_a_disk_with_too_little_room_is_told_before_the_download(
     declared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declared["size"] = 1 << 60
-    monkeypatch.setattr(bases, "_download", None)
+    monkeypatch.setattr(bases, "download", None)
     with pytest.raises(ModelError, match="is full"):
         bases.pull(BaseSpec.model_validate(declared), cache=tmp_path)
 

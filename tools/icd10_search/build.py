@@ -15,7 +15,7 @@ from .store import Arrays, Floats, Tables
 from .terms import WEAK_WORDS
 from .words import folded, grams_of, normalise, opposed
 
-__all__ = ["DISCOUNT", "Progress", "bare_code", "build"]
+__all__ = ["DISCOUNT", "Progress", "bare_code", "build", "by_code"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -49,7 +49,7 @@ def build(progress: Progress, terms: Sequence[Term]) -> Tables:
         [position[_default_leaf(c, children, position, titles)] for c in codes], np.int32
     )
     progress(1, 4, "indexing titles, inclusion terms and synonyms")
-    texts, owner, prior = _entries(codes, titles, icd, _by_code(terms, position))
+    texts, owner, prior = _entries(codes, titles, icd, by_code(terms, position))
     words, idf, vectors = _vectors(texts)
     progress(2, 4, "comparing words")
     grams, gram_matrix, similar = _similar_words(words)
@@ -107,7 +107,8 @@ def bare_code(code: str, position: Mapping[str, int]) -> str | None:
     return bare
 
 
-def _by_code(terms: Sequence[Term], position: Mapping[str, int]) -> dict[str, list[str]]:
+def by_code(terms: Sequence[Term], position: Mapping[str, int]) -> dict[str, list[str]]:
+    """The terms of each code; one whose code is not of the release is left out."""
     held: dict[str, list[str]] = {}
     for term, code in terms:
         bare = bare_code(code, position)

@@ -6,6 +6,8 @@ query word also counts, at a discount, for the vocabulary words it resembles by 
 serves inflections, compounds and slips of the pen at a fraction of the cost of an n-gram
 index over all entries.
 
+Where an embedder is there, likeness in meaning counts as much (see `meanings.py`).
+
 The cache is an `.npz` of plain arrays and a JSON of strings, named by the release and the
 digest of the code that made it; a damaged one is built again.
 """
@@ -26,8 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from seamline.models.embedders import Embedder
+
 from .build import DISCOUNT, Progress, bare_code, build
 from .glossary import Term, glossary
+from .meanings import Meanings
 from .store import Floats, Tables, load, save
 from .terms import WEAK_WORDS, words_of
 from .words import grams_of, normalise, opposed
@@ -43,6 +48,7 @@ _TOLD = words_of(
 _BY_HEADING = 0.985  # what an entry counts for the leaf that stands for its category
 _AFTER = 0.999  # what it counts for the category itself, which so comes right after the leaf
 _CONTEXT = 0.3  # what a word of the context counts for, against one of the phrase
+_MEANING = 0.5  # the share of meaning in a score, where an embedder is there
 _SIDES = frozenset(("right", "left", "bilateral"))
 
 
@@ -65,7 +71,7 @@ def _cache_key(synonyms: Sequence[Term]) -> str:
     for path in sorted(_data_folder().glob("*.*")):
         digest.update(f"{path.name}:{path.stat().st_size};".encode())
     digest.update(importlib.metadata.version(_PACKAGE).encode())
-    for name in ("build.py", "glossary.yaml", "store.py", "terms.py", "words.py"):
+    for name in ("build.py", "glossary.yaml", "meanings.py", "store.py", "terms.py", "words.py"):
         digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -87,8 +93,9 @@ class Hit:
 class Icd10Index:
     """Titles and inclusion terms of one ICD-10-CM release, searchable by phrase."""
 
-    def __init__(self, *, release: str, tables: Tables) -> None:
+    def __init__(self, *, release: str, tables: Tables, meanings: Meanings | None = None) -> None:
         self.release = release
+        self.meanings = meanings
         self.codes = tables.codes
         self.titles = tables.titles
         self.position = {code: i for i, code in enumerate(self.codes)}
@@ -98,16 +105,23 @@ class Icd10Index:
         self._a = tables.arrays
         self._unknown: dict[str, list[tuple[int, float]]] = {}
         self._max_idf = float(tables.arrays.idf.max())
+        self._own = tables.arrays.target == np.arange(len(self.codes))
 
     @classmethod
     def open(
-        cls, cache_dir: Path, *, synonyms: Sequence[Term] = (), progress: Progress | None = None
+        cls,
+        cache_dir: Path,
+        *,
+        synonyms: Sequence[Term] = (),
+        embedder: Embedder | None = None,
+        progress: Progress | None = None,
     ) -> Icd10Index:
         """The index of the installed release: from the cache, else built and cached.
 
         Args:
             cache_dir: where indexes are kept, one for every release and set of synonyms.
             synonyms: further terms for codes, next to those of the tool's own glossary.
+            embedder: ranks by meaning too; without it, by words alone.
             progress: told how far a build is.
 
         Raises:
@@ -123,7 +137,13 @@ class Icd10Index:
             with contextlib.suppress(OSError):
                 cache_dir.mkdir(parents=True, exist_ok=True)
                 save(tables, arrays_path, strings_path)
-        return cls(release=release, tables=tables)
+        meanings = None
+        if embedder is not None:
+            terms = [*glossary(), *synonyms]
+            meanings = Meanings.open(
+                cache_dir / stem, embedder, tables.codes, tables.titles, terms, progress or _silent
+            )
+        return cls(release=release, tables=tables, meanings=meanings)
 
     def title(self, code: str) -> str:
         """The official title of a code of this release."""
@@ -253,26 +273,22 @@ class Icd10Index:
     ) -> list[list[Hit]]:
         """As `candidates`, for many phrases and contexts of normalised words at once."""
         products = self.scores(phrases, contexts)
-        return [
-            self._rank(
-                products.indices[products.indptr[i] : products.indptr[i + 1]],
-                products.data[products.indptr[i] : products.indptr[i + 1]],
-                frozenset(phrase),
-                k,
-                headings,
+        blended = self._likeness(phrases)
+        found = []
+        for i, phrase in enumerate(phrases):
+            row = slice(products.indptr[i], products.indptr[i + 1])
+            best = self._best(
+                products.indices[row], products.data[row], frozenset(phrase), max(60, 8 * k)
             )
-            for i, phrase in enumerate(phrases)
-        ]
+            if blended is not None:
+                best = self._blend(best, blended[i], max(60, 2 * k))
+            found.append(self._hits(best, k, headings))
+        return found
 
-    def _rank(
-        self,
-        entries: NDArray[Any],
-        values: NDArray[Any],
-        words: frozenset[str],
-        k: int,
-        headings: bool,
-    ) -> list[Hit]:
-        keep = max(60, 8 * k)
+    def _best(
+        self, entries: NDArray[Any], values: NDArray[Any], words: frozenset[str], keep: int
+    ) -> dict[int, float]:
+        """Codes with their best entry's score; categories lead to their leaf and stay too."""
         if len(entries) > keep:
             top = np.argpartition(-values, keep)[:keep]
             entries, values = entries[top], values[top]
@@ -287,9 +303,42 @@ class Icd10Index:
                 above[owner] = max(above.get(owner, 0.0), score)
                 score *= _BY_HEADING
             best[target] = max(best.get(target, 0.0), score)
-        for owner, score in above.items() if headings else ():
+        for owner, score in above.items():
             best[owner] = min(score, best[int(self._a.target[owner])]) * _AFTER
-        ranked = sorted(best.items(), key=lambda item: (-round(item[1], 4), self.codes[item[0]]))
+        return best
+
+    def _likeness(self, phrases: Sequence[Sequence[str]]) -> Floats | None:
+        """How near each code is in meaning; a category's texts speak for its leaf too."""
+        if self.meanings is None or not phrases:
+            return None
+        near = self.meanings.likeness([" ".join(phrase) for phrase in phrases], len(self.codes))
+        above = np.flatnonzero(~self._own)
+        for row in near:
+            np.maximum.at(row, self._a.target[above], row[above] * _BY_HEADING)
+            row[above] = np.minimum(row[above], row[self._a.target[above]] * _AFTER)
+        return near
+
+    def _blend(self, best: dict[int, float], near: Floats, reach: int) -> dict[int, float]:
+        """Half by words and half by meaning, over the best of both."""
+        top = np.argpartition(-near, reach)[:reach].tolist()
+        return {
+            code: (1 - _MEANING) * best.get(code, 0.0) + _MEANING * self._nearest_known(code, near)
+            for code in {*best, *top}
+        }
+
+    def _nearest_known(self, code: int, near: Floats) -> float:
+        """The likeness of a code, or of the closest one above it that has texts of its own."""
+        name = self.codes[code]
+        while near[code] < 0.0 and len(name) > 3:
+            name = name[:-1].rstrip(".")
+            code = self.position.get(name, code)
+        return max(0.0, float(near[code]))
+
+    def _hits(self, best: dict[int, float], k: int, headings: bool) -> list[Hit]:
+        ranked = sorted(
+            (item for item in best.items() if headings or self._own[item[0]]),
+            key=lambda item: (-round(item[1], 4), self.codes[item[0]]),
+        )
         return [
             Hit(self.codes[i], self.titles[i], round(min(1.0, s), 4), bool(self._a.billable[i]))
             for i, s in ranked[:k]

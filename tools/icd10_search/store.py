@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["Arrays", "Floats", "Tables", "load", "save"]
+__all__ = ["Arrays", "Floats", "Tables", "load", "replace", "save"]
 
 Floats = NDArray[np.float32]
 
@@ -82,8 +82,8 @@ def save(tables: Tables, arrays_path: Path, strings_path: Path) -> None:
         data[f"{name}_shape"] = np.array(matrix.shape)
     fields = {name: getattr(tables, name) for name in _STRINGS}
     text = json.dumps({"check": _checksum(data, fields), **fields})
-    _replace(arrays_path, lambda file: np.savez(file, allow_pickle=False, **data))
-    _replace(strings_path, lambda file: file.write(text.encode()))
+    replace(arrays_path, lambda file: np.savez(file, allow_pickle=False, **data))
+    replace(strings_path, lambda file: file.write(text.encode()))
 
 
 def _checksum(data: dict[str, NDArray[Any]], fields: dict[str, list[str]]) -> str:
@@ -96,7 +96,8 @@ def _checksum(data: dict[str, NDArray[Any]], fields: dict[str, list[str]]) -> st
     return digest.hexdigest()
 
 
-def _replace(path: Path, write: Callable[[Any], Any]) -> None:
+def replace(path: Path, write: Callable[[Any], Any]) -> None:
+    """Write a file whole or not at all. Raises `OSError`."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -13,9 +13,10 @@ from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutpu
 
 from .glossary import read_synonyms
 from .index import Icd10Index, Progress
+from .meanings import pulled_embedder
 from .mentions import Assertion, around, find_mentions
 
-_indexes: dict[tuple[Path, str | None], Icd10Index] = {}
+_indexes: dict[tuple[Path, str | None, str | None], Icd10Index] = {}
 _lock = threading.Lock()
 
 
@@ -56,9 +57,13 @@ class Found(_Value):
 
 
 class Output(ToolOutput):
-    """Every mention found, in the order of the text, and the release its codes are from."""
+    """Every mention found, in the order of the text, and the release its codes are from.
+
+    `embedder` says what ranked the candidates by meaning; none where words alone did.
+    """
 
     release: str
+    embedder: str | None = None
     mentions: list[Found]
 
     def facts(self) -> dict[str, FactValue]:
@@ -76,7 +81,11 @@ async def run(request: Input, context: ToolContext) -> Output:
     settings = context.spec.settings
     limit = int(settings.get("max_mentions", 14))
     index = await asyncio.to_thread(
-        _open, context.cache_dir, settings.get("synonyms"), context.progress
+        _open,
+        context.cache_dir,
+        settings.get("synonyms"),
+        settings.get("embedder"),
+        context.progress,
     )
     return await asyncio.to_thread(_search, request, limit, index)
 
@@ -88,6 +97,7 @@ def _search(request: Input, limit: int, index: Icd10Index) -> Output:
     )
     return Output(
         release=index.release,
+        embedder=index.meanings.embedder if index.meanings else None,
         mentions=[
             Found(
                 start=mention.start,
@@ -107,14 +117,17 @@ def _search(request: Input, limit: int, index: Icd10Index) -> Output:
     )
 
 
-def _open(cache_dir: Path, file: str | None, progress: Progress) -> Icd10Index:
-    """The index, opened once a process, cache folder and synonyms file."""
+def _open(cache_dir: Path, file: str | None, embedder: str | None, tell: Progress) -> Icd10Index:
+    """The index, opened once a process, cache folder, synonyms file and embedder."""
     with _lock:
-        if (cache_dir, file) not in _indexes:
+        model = pulled_embedder(embedder) if embedder else None
+        key = (cache_dir, file, model and model.spec.name)
+        if key not in _indexes:
             try:
                 synonyms = read_synonyms(Path(file).expanduser()) if file else ()
-                index = Icd10Index.open(cache_dir, synonyms=synonyms, progress=progress)
+                _indexes[key] = Icd10Index.open(
+                    cache_dir, synonyms=synonyms, embedder=model, progress=tell
+                )
             except (ModuleNotFoundError, ValueError) as error:
                 raise ToolCallError(f"icd10_search: {error}") from error
-            _indexes[cache_dir, file] = index
-        return _indexes[cache_dir, file]
+        return _indexes[key]

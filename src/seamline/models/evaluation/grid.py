@@ -11,8 +11,8 @@ from typing import Protocol
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
-from seamline.models.evaluation.nearest import Nearest
 from seamline.models.protocol import Choice, DecideRequest, DecideResponse, Model
+from seamline.models.retrieval import Retriever
 
 __all__ = ["CELLS", "CellRun", "Grid", "LocalBase", "choose_cells", "sample"]
 
@@ -186,7 +186,7 @@ class Grid:
         ]
 
     def _with_shots(self, requests: Sequence[DecideRequest]) -> list[DecideRequest]:
-        index = Nearest([shot.text for shot in self.shots])
+        index = Retriever([shot.text for shot in self.shots])
         found = []
         for row, request in zip(self.rows, requests, strict=True):
             near = [self.shots[i] for i in index.nearest(row.text, _SHOTS)]

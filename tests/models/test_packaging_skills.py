@@ -85,7 +85,7 @@ def record(skill: Skill, **fields: Any) -> Record:
         "behaviour_digest": behaviour_digest(skill), "date": "2026-01-02T03:04:05+00:00",
         "command": "seamline eval clause_type@0.1.0 --data FOLDER --record",
         "file": "contracts/dev.jsonl", "measure": "first type in the gold set", "rows": 500,
-        "rows_digest": "sha256:2", "sampled": False,
+        "groups": 500, "rows_digest": "sha256:2", "sampled": False,
         "cells": {
             "base": {"accuracy": 0.02, "further": {"category_first": 0.1}},
             "adapter": {"accuracy": 0.81, "micro_f1": 0.76, "further": {"category_first": 0.9}},

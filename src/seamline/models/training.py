@@ -275,12 +275,8 @@ def train(
     find_last: Any = get_last_checkpoint
     last = find_last(str(checkpoints)) if checkpoints.is_dir() else None
     result = trainer.train(resume_from_checkpoint=last)
-    for parameter in peft_model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.bfloat16)
-    if recipe.kind == "alora":
-        peft_model.active_peft_config.alora_invocation_tokens = list(encoder.invocation(contract))
-    peft_model.save_pretrained(str(out), safe_serialization=True)
+    invocation = encoder.invocation(contract) if recipe.kind == "alora" else ()
+    _save(peft_model, out, invocation)
     return {
         "rows": len(rows),
         "tokens": sum(map(len, rows)),
@@ -288,6 +284,15 @@ def train(
         "loss": round(result.training_loss, 4),
         "seconds": round(result.metrics.get("train_runtime", 0.0)),
     }
+
+
+def _save(peft_model: Any, out: Path, invocation: Sequence[int]) -> None:
+    for parameter in peft_model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    if invocation:
+        peft_model.active_peft_config.alora_invocation_tokens = list(invocation)
+    peft_model.save_pretrained(str(out), safe_serialization=True)
 
 
 def _adapter(model: Any, settings: Training, start_from: Path | None) -> Any:

@@ -234,9 +234,8 @@ def train(
 ) -> dict[str, Any]:
     """Train one adapter into `out` (a PEFT folder) and return what the run did.
 
-    An aLoRA is trained behind prefixes that the bare base has read once (`PrefixStore`).
-
-    An interrupted run goes on from its last checkpoint in `out/checkpoints`; `start_from`
+    An aLoRA is trained behind prefixes that the bare base has read once (`PrefixStore`). An
+    interrupted run goes on from its last checkpoint in `out/checkpoints`; `start_from`
     continues another adapter's weights on these examples.
 
     Raises:
@@ -275,8 +274,7 @@ def train(
     find_last: Any = get_last_checkpoint
     last = find_last(str(checkpoints)) if checkpoints.is_dir() else None
     result = trainer.train(resume_from_checkpoint=last)
-    invocation = encoder.invocation(contract) if recipe.kind == "alora" else ()
-    _save(peft_model, out, invocation)
+    _save(peft_model, out, encoder.invocation(contract) if recipe.kind == "alora" else ())
     return {
         "rows": len(rows),
         "tokens": sum(map(len, rows)),

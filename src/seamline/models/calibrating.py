@@ -309,8 +309,8 @@ class _Fits:
         temperature, bias = (round(one, 4) for one in fit_scale(margins, gold))
         found = Calibration(temperature=temperature, bias=bias)
         if method == "isotonic":
-            scores = scaled(margins, temperature, bias)
-            found = found.model_copy(update={"knots": fit_knots(scores.ravel(), gold.ravel())})
+            plain = scaled(margins, temperature, bias)
+            found = found.model_copy(update={"knots": fit_knots(plain.ravel(), gold.ravel())})
         scores = [row.scores(found) for row in rows]
         threshold = round(self._threshold(rows, scores), 6)
         answers = [

@@ -95,7 +95,8 @@ class Calibration(_Frozen):
             return list(scores)
         import numpy as np  # Tools import this module for its types; most need no numpy.
 
-        found: list[float] = np.interp(scores, *zip(*self.knots, strict=True)).tolist()
+        xs, ys = ([knot[axis] for knot in self.knots] for axis in (0, 1))
+        found: list[float] = np.interp(list(scores), xs, ys).tolist()
         return found
 
 

@@ -22,6 +22,7 @@ from seamline.models.evaluation.calibration import (
     threshold_for_precision,
 )
 from seamline.models.evaluation.metrics import micro_f1
+from seamline.models.skills import Calibration
 
 ROWS = st.lists(
     st.tuples(st.sampled_from([0.1, 0.2, 0.35, 0.5, 0.8, 0.9]), st.integers(0, 1)),
@@ -94,7 +95,7 @@ def test_knots_rise_and_keep_the_order(rows: list[tuple[float, int]], scores: li
     assert knots[0][0] == 0
     assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(knots))
     assert all(0 < y < 1 for _, y in knots)
-    mapped = np.interp(sorted(scores), *zip(*knots, strict=True))
+    mapped = Calibration(knots=knots).mapped(sorted(scores))
     assert (np.diff(mapped) >= 0).all()
 
 
@@ -103,14 +104,14 @@ def test_knots_tell_what_scores_are_worth() -> None:
     scores = rng.random(40_000)
     right = rng.random(40_000) < 0.1 + 0.6 * scores**2
     asked = np.linspace(0.05, 0.95, 10)
-    found = np.interp(asked, *zip(*fit_knots(scores, right), strict=True))
+    found = Calibration(knots=fit_knots(scores, right)).mapped(asked.tolist())
     assert found == pytest.approx(0.1 + 0.6 * asked**2, abs=0.03)
 
 
 def test_saturated_scores_are_not_taken_for_certainty() -> None:
     scores = np.concatenate([np.full(500, 0.99999), np.linspace(0, 0.5, 500)])
     right = np.concatenate([np.arange(500) % 5 < 3, np.zeros(500)])
-    [found] = np.interp([0.99999], *zip(*fit_knots(scores, right), strict=True))
+    [found] = Calibration(knots=fit_knots(scores, right)).mapped([0.99999])
     assert found == pytest.approx(0.6, abs=0.02)
 
 

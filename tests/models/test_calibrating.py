@@ -102,7 +102,7 @@ def run(
 def test_too_sure_labels_are_cooled(tmp_path: Path) -> None:
     report = run(*label_rows(900, hot=3.0), LABELS, tmp_path)
     assert report.calibration.temperature == pytest.approx(3.0, rel=0.15)
-    # Of 15 bins with 60 rows each, chance alone makes about 0.05.
+    # Chance alone makes some hundredths of 15 bins with 60 rows each.
     assert report.error < 0.08 < 0.15 < report.error_before
     assert report.method == "temperature"
     assert set(report.losses) == {"as trained", "temperature"}

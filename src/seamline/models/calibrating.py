@@ -266,7 +266,7 @@ def calibrate(
         calibration=calibration,
         warnings=tuple(warnings),
     )
-    return report, {"as trained": before.curves(), "calibrated": after.curves()}
+    return report, {"as trained": before.curves(), "after calibration": after.curves()}
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def test_the_wheel_ships_the_content_and_one_name(root: Path, built: Path) -> No
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"seamline", "seamline-0.1.0.dist-info"}
     assert len(names) == len(set(names))
+    assert "seamline/models/card.md.jinja" in names
     shipped = {n.removeprefix("seamline/_project/") for n in names if "/_project/" in n}
     tracked = call("git", "ls-files", "-co", "--exclude-standard", *FOLDERS, cwd=root).splitlines()
     wanted = {name for name in tracked if "/." not in name and (root / name).exists()}

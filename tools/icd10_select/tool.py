@@ -266,7 +266,7 @@ def _named(one: _Judged, answer: str) -> list[tuple[Candidate, float]] | None:
     most = max(told, default=0)
     if most and told.count(most) == 1:
         first = likely[told.index(most)]
-        return [(first[0], max(first[1], 0.9)), *(pair for pair in pairs if pair is not first)]
+        return [(first[0], 1.0), *(pair for pair in pairs if pair is not first)]
     return None
 
 

@@ -208,8 +208,9 @@ def _show(report: CalibrationReport, plotted: list[str]) -> None:
         low, share, high = report.precision
         kept = f"{report.coverage:.1%} of the answers, {share:.3f} right ({low:.3f} to {high:.3f})"
     out.print(
-        f"{report.rows} held-out rows in {report.groups} groups, cross-fitted; by {report.method}: "
-        f"temperature {found.temperature:g}, bias {found.bias:g}, threshold {found.threshold:g}; "
+        f"{report.rows} held-out rows in {report.groups} groups, cross-fitted; method: "
+        f"{report.method}, temperature {found.temperature:g}, bias {found.bias:g}, "
+        f"threshold {found.threshold:g}; "
         f"from {found.abstain_below:g} on sure, for a precision of {report.target_precision:g}: "
         f"{kept}; first answers {report.accuracy:.3f} right, on the surest 80 % "
         f"{report.accuracy_at_80:.3f}",

@@ -52,7 +52,7 @@ _FOLDS = 5
 _CHUNK = 16
 
 Floats = NDArray[np.float64]
-Method = Literal["temperature", "isotonic"]
+Method = Literal["as trained", "temperature", "isotonic"]
 Tick = Callable[[int, int, str], None]
 
 
@@ -88,7 +88,8 @@ class CalibrationReport(BaseModel):
         adapter: The digest of the adapter whose scores these are.
         data: The key of the data stage's folder that held the rows out.
         measure: What `value` and `value_before` are, at the threshold and at 0.5.
-        losses: Mean log loss a row: as trained, by temperature, and by isotonic where tried.
+        method: Where no temperature lowers the log loss, the scores stay as trained.
+        losses: Mean log loss a row by each method; isotonic where it was tried.
         error_before: Expected calibration error of the scores as trained, over all rows.
         error: The same after calibration.
         accuracy_at_80: Accuracy on the 80 % of the rows with the surest first answer.
@@ -228,23 +229,20 @@ def calibrate(
     fits = _Fits(contract, several=any(row.gold.sum() > 1 for row in rows))
     folds = _folds(rows)
     _check(rows, folds, fits, skill)
-    losses: dict[str, Floats] = {"as trained": fits.losses(rows, [Calibration()] * len(rows))}
+    losses: dict[Method, Floats] = {}
     crossed: dict[Method, list[Calibration]] = {}
-    methods: tuple[Method, ...] = ("temperature", "isotonic")
-    for method in methods if len(rows) >= _ISOTONIC_ROWS else methods[:1]:
+    methods: tuple[Method, ...] = ("as trained", "temperature", "isotonic")
+    for method in methods if len(rows) >= _ISOTONIC_ROWS else methods[:2]:
         crossed[method] = fits.crossed(rows, folds, method, target_precision)
         losses[method] = fits.losses(rows, crossed[method])
-    chosen: Method = "isotonic" if _wins(rows, losses) else "temperature"
+    chosen = _best(rows, losses)
     calibration = fits.fit(rows, chosen, target_precision)
     before = fits.judged(rows, [Calibration()] * len(rows))
     after = fits.judged(rows, crossed[chosen])
     kept = [right for score, right, least in after.answers if score >= least]
-    warnings = []
-    if calibration.abstain_below == 1.0:
-        warnings.append(
-            f"no score reaches a precision of {target_precision:g}, so every answer is reported "
-            "as not sure; lower calibration.target_precision, or train a better adapter"
-        )
+    error_before, error = (
+        round(calibration_error(one.sure, one.right), 4) for one in (before, after)
+    )
     report = CalibrationReport(
         skill=skill,
         adapter=adapter,
@@ -253,8 +251,8 @@ def calibrate(
         groups=len({row.group for row in rows}),
         method=chosen,
         losses={name: round(float(each.mean()), 4) for name, each in losses.items()},
-        error_before=round(calibration_error(before.sure, before.right), 4),
-        error=round(calibration_error(after.sure, after.right), 4),
+        error_before=error_before,
+        error=error,
         accuracy=round(float(np.mean(after.right)), 4),
         accuracy_at_80=round(accuracy_at_coverage(after.sure, after.right, coverage=0.8), 4),
         measure="micro-F1" if fits.several else "accuracy",
@@ -264,9 +262,9 @@ def calibrate(
         precision=_share(kept),
         coverage=round(len(kept) / max(len(after.answers), 1), 4),
         calibration=calibration,
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(calibration, target_precision, error_before, error)),
     )
-    return report, {"as trained": before.curves(), "calibrated": after.curves()}
+    return report, {"as trained": before.curves(), "after calibration": after.curves()}
 
 
 @dataclass(frozen=True)
@@ -306,7 +304,9 @@ class _Fits:
             margins, gold = (np.stack(part) for part in zip(*stated, strict=True))
         else:
             margins, gold = (np.concatenate(part) for part in zip(*stated, strict=True))
-        temperature, bias = (round(one, 4) for one in fit_scale(margins, gold))
+        temperature, bias = 1.0, 0.0
+        if method != "as trained":
+            temperature, bias = (round(one, 4) for one in fit_scale(margins, gold))
         found = Calibration(temperature=temperature, bias=bias)
         if method == "isotonic":
             flat = scaled(margins, temperature, bias).ravel()
@@ -451,16 +451,37 @@ def _check(rows: Sequence[_Read], folds: Sequence[int], fits: _Fits, skill: str)
         )
 
 
-def _wins(rows: Sequence[_Read], losses: Mapping[str, Floats]) -> bool:
-    """Whether isotonic is better by two standard errors, groups taken as what was drawn."""
+def _warnings(calibration: Calibration, target: float, before: float, after: float) -> list[str]:
+    found = []
+    if calibration.abstain_below == 1.0:
+        found.append(
+            f"no score reaches a precision of {target:g}, so every answer is reported as not "
+            "sure; lower calibration.target_precision, or train a better adapter"
+        )
+    if after > before:
+        found.append(
+            f"calibration did not lower the calibration error ({before:g} to {after:g}); with few "
+            "rows that may be chance, otherwise look at reliability.png"
+        )
+    return found
+
+
+def _best(rows: Sequence[_Read], losses: Mapping[Method, Floats]) -> Method:
+    """The method of the lowest loss; isotonic only where it wins clearly.
+
+    That is by two standard errors, groups taken as what was drawn.
+    """
+    scale: Method = "temperature"
+    if losses["temperature"].mean() >= losses["as trained"].mean():
+        scale = "as trained"
     if "isotonic" not in losses:
-        return False
+        return scale
     gain: dict[str, float] = {}
-    for row, one in zip(rows, losses["temperature"] - losses["isotonic"], strict=True):
+    for row, one in zip(rows, losses[scale] - losses["isotonic"], strict=True):
         gain[row.group] = gain.get(row.group, 0.0) + float(one)
     each = np.asarray(list(gain.values()))
     spread = np.sqrt(len(each) * each.var(ddof=1)) if len(each) > 1 else np.inf
-    return bool(each.sum() > _CLEARLY * spread)
+    return "isotonic" if each.sum() > _CLEARLY * spread else scale
 
 
 def _share(hits: Sequence[float]) -> tuple[float, float, float] | None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
 from seamline.models.evaluation.calibration import (
@@ -23,6 +22,7 @@ from seamline.models.evaluation.calibration import (
     threshold_for_precision,
 )
 from seamline.models.evaluation.metrics import micro_f1
+from seamline.models.skills import Calibration
 
 ROWS = st.lists(
     st.tuples(st.sampled_from([0.1, 0.2, 0.35, 0.5, 0.8, 0.9]), st.integers(0, 1)),
@@ -85,12 +85,6 @@ def test_bad_margins_are_refused(margins: Any, right: list[int], told: str) -> N
         fit_scale(margins, right)
 
 
-def _on(knots: tuple[tuple[float, float], ...], scores: ArrayLike) -> NDArray[np.float64]:
-    line = np.asarray(knots)
-    found: NDArray[np.float64] = np.interp(np.asarray(scores), line[:, 0], line[:, 1])
-    return found
-
-
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=60),
@@ -101,7 +95,7 @@ def test_knots_rise_and_keep_the_order(rows: list[tuple[float, int]], scores: li
     assert knots[0][0] == 0
     assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(knots))
     assert all(0 < y < 1 for _, y in knots)
-    mapped = _on(knots, sorted(scores))
+    mapped = Calibration(knots=knots).mapped(sorted(scores))
     assert (np.diff(mapped) >= 0).all()
 
 
@@ -110,14 +104,14 @@ def test_knots_tell_what_scores_are_worth() -> None:
     scores = rng.random(40_000)
     right = rng.random(40_000) < 0.1 + 0.6 * scores**2
     asked = np.linspace(0.05, 0.95, 10)
-    found = _on(fit_knots(scores, right), asked)
+    found = Calibration(knots=fit_knots(scores, right)).mapped(asked.tolist())
     assert found == pytest.approx(0.1 + 0.6 * asked**2, abs=0.03)
 
 
 def test_saturated_scores_are_not_taken_for_certainty() -> None:
     scores = np.concatenate([np.full(500, 0.99999), np.linspace(0, 0.5, 500)])
     right = np.concatenate([np.arange(500) % 5 < 3, np.zeros(500)])
-    [found] = _on(fit_knots(scores, right), [0.99999])
+    [found] = Calibration(knots=fit_knots(scores, right)).mapped([0.99999])
     assert found == pytest.approx(0.6, abs=0.02)
 
 

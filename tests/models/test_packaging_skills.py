@@ -16,7 +16,7 @@ from seamline.errors import SkillError
 from seamline.models.bases import BaseSpec
 from seamline.models.calibrating import CalibrationReport
 from seamline.models.dataset.report import SourceCount
-from seamline.models.evaluation.records import Record, behaviour_digest
+from seamline.models.evaluation.records import COMPARED, Record, behaviour_digest
 from seamline.models.making import DataSummary, Made
 from seamline.models.packaging import package
 from seamline.models.skills import Calibration, Skill
@@ -87,8 +87,8 @@ def record(skill: Skill, **fields: Any) -> Record:
         "file": "contracts/dev.jsonl", "measure": "first type in the gold set", "rows": 500,
         "groups": 500, "rows_digest": "sha256:2", "sampled": False,
         "cells": {
-            "base": {"accuracy": 0.02, "further": {"category_first": 0.1}},
-            "adapter": {"accuracy": 0.81, "micro_f1": 0.76, "further": {"category_first": 0.9}},
+            name: dict.fromkeys(COMPARED, value) | {"further": {"category_first": value / 2}}
+            for name, value in {"base": 0.02, "adapter": 0.81}.items()
         },
     }  # fmt: skip
     return Record.model_validate(told | fields)
@@ -108,7 +108,7 @@ def test_a_card_tells_data_training_calibration_numbers_and_limits(
     record(first.skill).write(folder)
     done = package(folder, folder, base_spec, work=work)
     assert done.warnings == ()
-    assert done.skill.spec.evaluation["adapter"] == 0.81
+    assert done.skill.spec.evaluation["main"]["cells"]["adapter"]["accuracy"] == 0.81
     card = (folder / "README.md").read_text()
     assert "| Contracts \\| old | CC BY 4.0 | 120 |" in card
     assert "90 rows to train on, 27 held out (groups). Dropped: leakage 3." in card
@@ -116,9 +116,10 @@ def test_a_card_tells_data_training_calibration_numbers_and_limits(
     assert "rows 90, tokens 8100, steps 12, loss 1.25." in card
     assert "| calibration error | 0.123 | 0.031 |" in card
     assert "less than 0.750 are reported as not sure. Of the others, 0.910 are right" in card
-    assert "`seamline eval clause_type@0.1.0 --data FOLDER --record`, 500 rows of" in card
-    assert "| | base | adapter |\n|---|---|---|\n| accuracy | 0.020 | 0.810 |\n" in card
-    assert "| micro-F1 |  | 0.760 |\n| category_first | 0.100 | 0.900 |\n" in card
+    assert "`seamline eval clause_type@0.1.0 --data FOLDER --record` (2026-01-02): first" in card
+    assert "500 rows, all rows of `contracts/dev.jsonl`." in card
+    assert "|  | base | adapter |\n|---|---|---|\n| accuracy | 0.020 | 0.810 |\n" in card
+    assert "| category first | 0.010 | 0.405 |\n" in card
     assert "## Limits\nNo legal advice.\n" in card
     assert "\n\n\n" not in card
 

@@ -9,8 +9,6 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from seamline.models.bases import BaseSpec
-from seamline.models.evaluation.records import Record
-from seamline.models.evaluation.report import COLUMNS
 from seamline.models.making import Made
 from seamline.models.recipes import Recipe
 from seamline.models.skills import Calibration, SkillSpec
@@ -32,7 +30,7 @@ def render_card(
     base: BaseSpec,
     *,
     made: Made,
-    record: Record | None,
+    numbers: str,
     size: int,
     before: str,
 ) -> str:
@@ -43,7 +41,7 @@ def render_card(
         recipe: Its sources, settings and limits.
         base: The base with its licence.
         made: What training and calibration reported.
-        record: The evaluation of the skill as it is now.
+        numbers: The part of the card that tells its evaluation.
         size: Bytes of the adapter.
         before: The card of before, whose notes are kept.
     """
@@ -59,23 +57,11 @@ def render_card(
         recipe=recipe,
         base=base,
         made=made,
-        record=record,
-        columns={
-            key: title
-            for key, title in COLUMNS.items()
-            if record and any(key in cell for cell in record.cells.values())
-        },
-        further=_further(record),
+        numbers=numbers,
         calibrated=spec.calibration != Calibration(),
         megabytes=f"{size / 1e6:.1f}",
         notes=notes.group(1) if notes else "",
     )
-
-
-def _further(record: Record | None) -> list[str]:
-    """The names of a record's further numbers, which every cell has."""
-    cells = list(record.cells.values()) if record else []
-    return list(cells[0].get("further", {})) if cells else []
 
 
 def _cell(value: object) -> str:

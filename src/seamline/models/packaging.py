@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from seamline.errors import SkillError
 from seamline.models.bases import BaseSpec
 from seamline.models.cards import is_packaged, render_card
-from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
-from seamline.models.evaluation.records import FILE as RECORD
-from seamline.models.evaluation.records import Record, behaviour_digest
+from seamline.models.evaluation.cards import numbers_of, records_of, summaries
+from seamline.models.evaluation.records import Record
 from seamline.models.making import WEIGHTS, Made
 from seamline.models.recipes import Recipe
-from seamline.models.skills import AdapterSpec, BaseRef, Calibration, Skill, SkillSpec
+from seamline.models.skills import AdapterSpec, BaseRef, Calibration, Skill, SkillSpec, write_spec
 
-__all__ = ["Packaged", "package", "write_skill", "write_spec"]
+__all__ = ["Packaged", "package", "write_skill"]
 
-_HEADER = "# Written by packaging from recipe.yaml, the adapter and its evaluation; edit those.\n"
 _CARD = "README.md"
 
 
@@ -69,10 +64,10 @@ def package(folder: Path, adapter: Path, base: BaseSpec, *, work: Path) -> Packa
         folder, recipe, adapter, base, calibration, before.evaluation if before else {}
     )
     made.write(folder)
-    record = _record(skill)
-    if record is not None:
-        skill = write_skill(folder, recipe, adapter, base, calibration, _numbers(record))
-    return Packaged(skill, tuple(_card(skill, recipe, base, made, record)))
+    records = records_of(skill)
+    if records:
+        skill = write_skill(folder, recipe, adapter, base, calibration, summaries(records))
+    return Packaged(skill, tuple(_card(skill, recipe, base, made, records)))
 
 
 def write_skill(
@@ -124,16 +119,6 @@ def write_skill(
     return skill
 
 
-def write_spec(folder: Path, spec: SkillSpec) -> None:
-    """Write `skill.yaml`; an earlier one is replaced whole."""
-    text = yaml.safe_dump(
-        spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
-    )
-    part = folder / "skill.yaml.part"
-    part.write_text(_HEADER + text, encoding="utf-8")
-    part.replace(folder / "skill.yaml")
-
-
 def _earlier(folder: Path, digest: str) -> SkillSpec | None:
     """What was packaged before, where it is of the same adapter."""
     if not (folder / "skill.yaml").exists():
@@ -142,23 +127,8 @@ def _earlier(folder: Path, digest: str) -> SkillSpec | None:
     return before if before.adapter.digest == digest else None
 
 
-def _record(skill: Skill) -> Record | None:
-    """The record of an evaluation, where it is of the skill as it is now."""
-    file = skill.path / RECORD
-    if not file.is_file():
-        return None
-    found = read_yaml(Record, file, "a record of an evaluation", error=SkillError)
-    return found if found.behaviour_digest == behaviour_digest(skill) else None
-
-
-def _numbers(record: Record) -> dict[str, Any]:
-    """What `skill.yaml` tells of a record."""
-    told = record.model_dump(mode="json", include={"command", "file", "rows", "measure"})
-    return told | {name: cell["accuracy"] for name, cell in record.cells.items()}
-
-
 def _card(
-    skill: Skill, recipe: Recipe, base: BaseSpec, made: Made, record: Record | None
+    skill: Skill, recipe: Recipe, base: BaseSpec, made: Made, records: Sequence[Record]
 ) -> list[str]:
     """Write the card; gives what it lacks."""
     file = skill.path / _CARD
@@ -166,15 +136,23 @@ def _card(
     if before and not is_packaged(before):
         told = f"{file} was written by hand and stays as it is; move its text into `limits` of "
         return [told + "recipe.yaml, and remove it, to have packaging write the card"]
-    size = (skill.path / WEIGHTS).stat().st_size
-    text = render_card(skill.spec, recipe, base, made=made, record=record, size=size, before=before)
+    text = render_card(
+        skill.spec,
+        recipe,
+        base,
+        made=made,
+        numbers=numbers_of(records),
+        size=(skill.path / WEIGHTS).stat().st_size,
+        before=before,
+    )
     file.write_text(text, encoding="utf-8")
     ref = skill.ref
     lacks = {
         f"training.json tells nothing of its rows; train {ref} again": made.data is None,
         "its scores are not calibrated": skill.spec.calibration == Calibration(),
         "recipe.yaml states no `limits`": not recipe.limits.strip(),
-        f"it is not evaluated as it is now; run `seamline eval {ref} --data FOLDER --record`, "
-        f"then `seamline train {ref} --only package`": record is None,
+        f"it is not evaluated as it is now; run `seamline eval {ref} --data FOLDER --record`": (
+            not records
+        ),
     }
     return [f"the card of {ref} is incomplete: {what}" for what, true in lacks.items() if true]

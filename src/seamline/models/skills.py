@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seamline.errors import ModelError, SkillError
@@ -35,10 +36,12 @@ __all__ = [
     "Skill",
     "SkillSpec",
     "SkillStore",
+    "write_spec",
 ]
 
 Level = Literal["low", "medium", "high"]
 
+_HEADER = "# Written by packaging from recipe.yaml, the adapter and its evaluation; edit those.\n"
 _WEIGHTS = "adapter_model.safetensors"
 _REFERENCE = re.compile(r"^([a-z][a-z0-9_]*)(?:@([A-Za-z0-9._-]+))?$")
 _SEMVER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
@@ -234,6 +237,16 @@ class Skill:
                     f"skill {self.ref} was trained on {self.spec.base.name} with {field} {wanted}, "
                     f"but base {base.name} has {found}; pull the base it names, or retrain it"
                 )
+
+
+def write_spec(folder: Path, spec: SkillSpec) -> None:
+    """Write `skill.yaml`; an earlier one is replaced whole."""
+    text = yaml.safe_dump(
+        spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
+    )
+    part = folder / "skill.yaml.part"
+    part.write_text(_HEADER + text, encoding="utf-8")
+    part.replace(folder / "skill.yaml")
 
 
 class SkillStore:

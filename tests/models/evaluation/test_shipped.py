@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from seamline.evaluations import evaluations
 from seamline.loading import load_module
 from seamline.models.digests import weights_digest
-from seamline.models.evaluation.cards import summary, with_numbers
+from seamline.models.evaluation.cards import summaries, with_numbers
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction
 from seamline.models.evaluation.grid import CellRun, Grid
 from seamline.models.evaluation.records import Record
@@ -90,7 +90,7 @@ def test_a_card_tells_what_is_recorded(root: Path, name: str) -> None:
         assert {f"{float(number):.3f}" for number in numbers} <= told
         return
     assert with_numbers(card, records) == card
-    assert skill.spec.evaluation == {record.on: summary(record) for record in records}
+    assert skill.spec.evaluation == summaries(records)
 
 
 @pytest.mark.model
@@ -143,6 +143,7 @@ def test_a_worse_adapter_gets_no_label_and_a_better_one_does(
     shutil.copytree(shipped, shelf / "shipped", ignore=shutil.ignore_patterns("evaluation*.json"))
     for version, factor in (("1.0.0", 0.001), ("2.0.0", 1.0), ("3.0.0", -1.0)):
         changed(shelf, version, factor)
+    shutil.copy(shipped.parent / "evaluation.py", shelf / "models/skills/clause_type")
     options = ("--project", shelf)
 
     def gated(version: str) -> int:

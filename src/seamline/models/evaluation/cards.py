@@ -8,10 +8,9 @@ from typing import Any
 
 from seamline.models.evaluation.records import COMPARED, Record
 from seamline.models.evaluation.report import COLUMNS
-from seamline.models.packaging import write_spec
-from seamline.models.skills import Skill
+from seamline.models.skills import Skill, write_spec
 
-__all__ = ["refresh", "summary", "with_numbers"]
+__all__ = ["numbers_of", "records_of", "refresh", "summaries", "with_numbers"]
 
 _BEGIN = "<!-- numbers, written by `seamline eval --record` -->"
 _END = "<!-- end of the numbers -->"
@@ -26,9 +25,8 @@ def refresh(skill: Skill) -> None:
     Raises:
         SkillError: A record cannot be read.
     """
-    records = _records(skill)
-    told = {record.on: summary(record) for record in records}
-    write_spec(skill.path, skill.spec.model_copy(update={"evaluation": told}))
+    records = records_of(skill)
+    write_spec(skill.path, skill.spec.model_copy(update={"evaluation": summaries(records)}))
     card = skill.path / "README.md"
     if card.is_file():
         text = with_numbers(card.read_text(encoding="utf-8"), records)
@@ -37,14 +35,25 @@ def refresh(skill: Skill) -> None:
 
 def with_numbers(card: str, records: Sequence[Record]) -> str:
     """The card with these records' numbers: in its marked part, else in a part at its end."""
-    told = "\n".join([_BEGIN, *(part for one in records for part in _part(one)), _END])
+    told = numbers_of(records)
     if _MARKED.search(card):
         return _MARKED.sub(lambda _: told, card)
     return f"{card.rstrip()}\n\n## Numbers\n{told}\n"
 
 
-def summary(record: Record) -> dict[str, Any]:
-    """What `skill.yaml` tells of a record, to three digits."""
+def numbers_of(records: Sequence[Record]) -> str:
+    """The marked part of a card, without a line break at its end."""
+    told = [line for one in records for line in _part(one)]
+    return "\n".join([_BEGIN, *(told or ["Not evaluated as it is now.", ""]), _END])
+
+
+def summaries(records: Sequence[Record]) -> dict[str, Any]:
+    """What `skill.yaml` tells of records, by the name of the evaluation."""
+    return {record.on: _summary(record) for record in records}
+
+
+def _summary(record: Record) -> dict[str, Any]:
+    """One record to three digits."""
     return {
         "command": record.command,
         "file": record.file,
@@ -57,7 +66,7 @@ def summary(record: Record) -> dict[str, Any]:
     }
 
 
-def _records(skill: Skill) -> list[Record]:
+def records_of(skill: Skill) -> list[Record]:
     """The records of a version as it is now, the main one first."""
     names = (file.name.split(".")[1:-1] for file in sorted(skill.path.glob("evaluation*.json")))
     found = (Record.read(skill, *own) for own in sorted(names))
@@ -88,6 +97,11 @@ def _part(record: Record) -> list[str]:
             for name, pair in record.pairs.items()
         ]
         lines.append("")
+    if record.gate:
+        low, mean, high = record.gate.difference
+        passed = "passed" if record.gate.passed else "not passed"
+        found = f"{mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}), gate {passed}."
+        lines += [f"Against {record.gate.against}: {found}", ""]
     if 0 < len(record.slices) <= _MOST_SLICES:
         lines += _header("accuracy on", "rows", *cells)
         for one in record.slices:

@@ -16,7 +16,7 @@ __all__ = ["evaluation"]
 
 _FILE = "contracts/cuad_spans_dev.jsonl"
 _TRAINING = "contracts/cuad_spans_train.jsonl"
-_TOOL = Path(__file__).resolve().parents[4] / "tools" / "clause_type"
+_TOOL = Path(__file__).resolve().parents[3] / "tools" / "clause_type"
 _BARE = SkillContract(
     read="branches",
     system="You label contract clauses by type. Answer Yes or No.",

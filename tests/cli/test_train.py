@@ -1,17 +1,19 @@
-"""`seamline train --only data`, on the example of docs/training-data.md."""
+"""`seamline train`, on the example of docs/training-data.md."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from seamline.cli.train import _same_rows
+from seamline.cli.train import _not_packaged, _same_rows
 from seamline.errors import ConfigError
+from seamline.project import Project
 
 Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -82,3 +84,29 @@ def test_checkpoints_of_other_rows_are_not_gone_on_from(tmp_path: Path) -> None:
     (work / "trained_on.json").unlink()
     with pytest.raises(ConfigError, match="made on other rows; remove"):
         _same_rows(work, {"data": "a", "rows": None})
+
+
+@pytest.mark.model
+def test_a_trial_leaves_the_version_as_it_is(
+    seamline: Seamline, outside: Path, root: Path, shelf: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root / "models" / "bases", shelf / "models" / "bases", dirs_exist_ok=True)
+    folder, work = shelf / "models" / "skills" / "mail_topic" / "0.1.0", tmp_path / "work"
+    done = seamline(
+        "train", "mail_topic@0.1.0", "--data", str(outside), "--work", str(work),
+        "--rows", "6", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["steps"] >= 1
+    assert report["adapter_folder"] == str(work)
+    assert (work / "adapter_model.safetensors").is_file()
+    assert [file.name for file in folder.iterdir()] == ["recipe.yaml"]
+
+
+def test_what_has_been_production_is_not_packaged_again(root: Path) -> None:
+    project = Project.open(root)
+    folder = project.skills.get("clause_type").path
+    assert _not_packaged(project, folder, 5) == "a trial is not packaged"
+    assert _not_packaged(project, folder, None) is not None
+    assert _not_packaged(project, folder.parent / "9.0.0", None) is None

@@ -77,13 +77,32 @@ def train(
         return
     report = _train(opened, recipe, base, prepared, into, rows)
     report["calibration"] = _calibrated(recipe, base, folder, prepared, into, rows)
-    report |= package_stage(base, folder, into, skill)
-    _tell(
-        report,
-        json,
-        f"{report['skill']}: {report['rows']} rows, {report['tokens']:,} tokens, "
-        f"{report['steps']} steps in {report['seconds'] / 60:.0f} min, loss {report['loss']}",
+    line = _summary(skill, report)
+    reason = _not_packaged(opened, folder, rows)
+    if reason is None:
+        report |= package_stage(base, folder, into, skill)
+    else:
+        report |= {"skill": skill, "adapter_folder": str(into)}
+        line += f"; {reason}, so its adapter stays in {into}"
+    _tell(report, json, line)
+
+
+def _summary(skill: str, report: dict[str, Any]) -> str:
+    return (
+        f"{skill}: {report['rows']} rows, {report['tokens']:,} tokens, "
+        f"{report['steps']} steps in {report['seconds'] / 60:.0f} min, loss {report['loss']}"
     )
+
+
+def _not_packaged(opened: Project, folder: Path, rows: int | None) -> str | None:
+    """Why the version's folder is left as it is."""
+    from seamline.models.skills import Skill
+
+    if rows is not None:
+        return "a trial is not packaged"
+    if (folder / "skill.yaml").is_file() and opened.skills.released(Skill(folder)):
+        return "a version that has been production does not change"
+    return None
 
 
 def _calibrated(*given: Any) -> dict[str, Any] | None:

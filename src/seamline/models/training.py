@@ -19,7 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from seamline.errors import ConfigError
@@ -170,6 +170,8 @@ class _SkillTrainer(Trainer):
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
+        # It prints to stdout, which is the report's.
+        self.remove_callback(PrinterCallback)
         self._answers = torch.tensor(list(answer_ids))
         self._settings, self._labels, self._held = settings, labels, held
 
@@ -223,6 +225,20 @@ class _SkillTrainer(Trainer):
         return loss
 
 
+class _Steps(TrainerCallback):
+    """Tells the steps done, and the last loss."""
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick, self._loss = tick, ""
+
+    def on_log(self, args: Any, state: Any, control: Any, **rest: Any) -> None:  # noqa: ARG002
+        loss = rest.get("logs", {}).get("loss")
+        self._loss = f", loss {float(loss):.3f}" if loss is not None else self._loss
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        self._tick(state.global_step, state.max_steps, f"steps of training{self._loss}")
+
+
 def train(
     recipe: Recipe,
     examples: Iterable[Example],
@@ -245,11 +261,7 @@ def train(
     torch.manual_seed(settings.seed)
     random.seed(settings.seed)
     examples = list(examples)
-    if len({gold for example in examples for gold in example.gold}) < 2:
-        raise ConfigError(
-            f"{recipe.skill}: the {len(examples)} training rows hold fewer than two classes; "
-            "add rows of the other one"
-        )
+    _need_two_classes(examples, recipe.skill)
     model, tokenizer = load_base(base, dtype=torch.bfloat16, attention="eager")
     encoder = Encoder(tokenizer, max_tokens=settings.max_tokens)
     rows = [encoder.row(example.request, contract) for example in examples]
@@ -270,10 +282,9 @@ def train(
         args=_arguments(settings, len(dataset), checkpoints),
         train_dataset=dataset,
         data_collator=lambda items: items[0],
+        callbacks=[_Steps(tick)] if tick else [],
     )
-    find_last: Any = get_last_checkpoint
-    last = find_last(str(checkpoints)) if checkpoints.is_dir() else None
-    result = trainer.train(resume_from_checkpoint=last)
+    result = trainer.train(resume_from_checkpoint=_last(checkpoints))
     _save(peft_model, out, encoder.invocation(contract) if recipe.kind == "alora" else ())
     return {
         "rows": len(rows),
@@ -282,6 +293,20 @@ def train(
         "loss": round(result.training_loss, 4),
         "seconds": round(result.metrics.get("train_runtime", 0.0)),
     }
+
+
+def _need_two_classes(examples: Sequence[Example], skill: str) -> None:
+    if len({gold for example in examples for gold in example.gold}) < 2:
+        raise ConfigError(
+            f"{skill}: the {len(examples)} training rows hold fewer than two classes; "
+            "add rows of the other one"
+        )
+
+
+def _last(checkpoints: Path) -> str | None:
+    find: Any = get_last_checkpoint
+    found: str | None = find(str(checkpoints)) if checkpoints.is_dir() else None
+    return found
 
 
 def _save(peft_model: Any, out: Path, invocation: Sequence[int]) -> None:
@@ -326,6 +351,7 @@ def _arguments(settings: Training, batches: int, checkpoints: Path) -> TrainingA
         save_steps=100,
         save_total_limit=1,
         report_to=[],
+        disable_tqdm=True,
         seed=settings.seed,
         remove_unused_columns=False,
         dataloader_num_workers=0,

@@ -54,6 +54,10 @@ def test_a_trace_replays_forks_and_is_compared(
     assert "tool:icd10_select/1/model" in capsys.readouterr().out
 
 
+def test_the_nearest_texts(root: Path) -> None:
+    exec(compile(block(root, "retriever", "docs/retrieval.md"), "docs/retrieval.md", "exec"), {})
+
+
 def test_every_command_that_is_named_exists(root: Path) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
     commands = "init|run|check|policies|models|tools|train|eval|traces|doctor"

@@ -124,10 +124,20 @@ def test_init_refuses_a_file_and_an_unknown_agent(tmp_path: Path) -> None:
 def test_models_list_names_bases_skills_and_endpoints(root: Path, shelf: Path) -> None:
     found = json.loads(call("models", "list", "--project", str(root), "--json").stdout)
     assert [base["name"] for base in found["bases"]] == ["smollm2-135m-instruct"]
+    [embedder] = found["embedders"]
+    assert (embedder["name"], embedder["pulled"]) == ("all-minilm-l6-v2", False)
+    assert "all-minilm-l6-v2" in call("models", "list", "--project", str(root)).stdout
 
     found = json.loads(call("models", "list", "--project", str(shelf), "--json").stdout)
     assert [one["name"] for one in found["endpoints"]] == ["follower", "nowhere"]
     assert "follower" in call("models", "list", "--project", str(shelf)).stdout
+
+
+def test_models_pull_names_what_there_is(root: Path) -> None:
+    found = call("models", "pull", "nothing", "--project", str(root))
+    assert found.exit_code == 2
+    assert "no base or embedder 'nothing'" in found.stderr
+    assert "smollm2-135m-instruct, all-minilm-l6-v2" in found.stderr
 
 
 def test_models_check_says_that_the_base_is_not_here(root: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from seamline.errors import ToolCallError
 from seamline.loading import load_module
+from seamline.models.embedders import Embedder
 from seamline.tools import Tool, call_tool
 
 Context: Any = load_module(Path(__file__).with_name("contexts.py")).Context
@@ -120,6 +121,55 @@ def test_a_wrong_synonyms_file_is_named(
     spec = search_tool.spec.model_copy(update={"settings": {"synonyms": str(file)}})
     with pytest.raises(ToolCallError, match=said):
         run(search_tool, Context(spec, index_cache), text="asthma")
+
+
+@pytest.mark.slow
+def test_an_embedder_ranks_with_the_words_and_its_vectors_are_kept(
+    index: Any, index_module: Any, index_cache: Path, tmp_path: Path,
+    root: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    tiny = load_module(root / "tests" / "models" / "tiny_embedder.py")
+    embedder = Embedder(tiny.pulled(tmp_path, monkeypatch), cache=tmp_path)
+    for file in index_cache.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    steps: list[str] = []
+    made = index_module.Icd10Index.open(
+        tmp_path, embedder=embedder, progress=lambda done, total, what: steps.append(what)
+    )
+    assert set(steps) == {"embedding"}
+    again = index_module.Icd10Index.open(
+        tmp_path, embedder=embedder, progress=lambda *_: pytest.fail("embedded again")
+    )
+    words = [index_module.normalise(text) for text in ("kidney failure", "hip fracture right", "")]
+    found = made.candidates_of(words, 20, headings=True)
+    assert again.candidates_of(words, 20, headings=True) == found
+    assert made.candidates_of([], 20) == []
+    by_words = {hit.code: hit.score for hit in index.candidates("kidney failure", 20)}
+    by_meaning = made._likeness([words[0]])[0]
+    share, compared = index_module._MEANING, 0
+    for hit in found[0]:
+        assert 0.0 <= hit.score <= 1.0
+        near = float(by_meaning[made.position[hit.code]])
+        if hit.code in by_words and near > 0.0:
+            mean = (1 - share) * by_words[hit.code] + share * near
+            assert hit.score == pytest.approx(mean, abs=1e-3)
+            compared += 1
+    assert compared
+    for file in tmp_path.glob("*.vectors.npy"):
+        file.write_bytes(file.read_bytes()[:-100])
+    steps.clear()
+    index_module.Icd10Index.open(
+        tmp_path, embedder=embedder, progress=lambda done, total, what: steps.append(what)
+    )
+    assert steps, "a damaged file is made again"
+
+
+def test_without_a_pulled_embedder_words_alone_rank_and_the_output_says_so(
+    search_tool: Tool, index_cache: Path
+) -> None:
+    assert search_tool.spec.settings["embedder"] == "all-minilm-l6-v2"
+    output: Any = found(search_tool, index_cache, "asthma")
+    assert output.embedder is None
 
 
 def test_a_category_follows_the_leaf_that_stands_for_it(index: Any) -> None:

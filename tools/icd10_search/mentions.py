@@ -192,9 +192,9 @@ def find_mentions(text: str, index: Icd10Index, *, limit: int) -> list[Mention]:
 
 
 def _is_like(words: tuple[str, ...], index: Icd10Index) -> bool:
-    """Whether some title is like these words as a whole."""
-    hits = index.candidates_of([words], 1)[0]
-    return bool(hits) and hits[0].score >= _LIKE
+    """Whether the words of some title are like these as a whole."""
+    likeness = index.scores([words]).data
+    return bool(likeness.size) and float(likeness.max()) >= _LIKE
 
 
 def pick_list_entry(text: str) -> Mention | None:

@@ -76,6 +76,7 @@ def copy_agent(source: Project, agent: str, target: Path) -> list[str]:
         *(f"tools/{name}" for name in spec.tools),
         *(f"models/skills/{name}" for name in names),
         "models/bases",
+        "models/embedders",
     ]
     try:
         for folder in FOLDERS:

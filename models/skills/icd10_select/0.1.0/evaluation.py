@@ -204,5 +204,10 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 @cache
 def _index() -> Any:
-    module = load_module(_TOOLS / "icd10_search" / "index.py")
-    return module.Icd10Index.open(state_home() / "cache" / "icd10_search")
+    """The index that the search tool uses: with its embedder, where that has been pulled."""
+    folder = _TOOLS / "icd10_search"
+    tool = yaml.safe_load((folder / "tool.yaml").read_text(encoding="utf-8"))
+    embedder = load_module(folder / "meanings.py").pulled_embedder(tool["settings"]["embedder"])
+    return load_module(folder / "index.py").Icd10Index.open(
+        state_home() / "cache" / "icd10_search", embedder=embedder
+    )

@@ -95,6 +95,7 @@ def test_types_places_and_confidence() -> None:
         "typed clauses": 2,
         "unsure clauses": 0,
         "missing clauses": 1,
+        "unfair terms": 0,
         "risks": 0,
         "high risks": 0,
     }
@@ -224,3 +225,36 @@ def test_every_label_of_the_shipped_policy_is_a_label_of_the_skill() -> None:
     ]
     assert types
     assert {*types, *front["values"]["expected"]} <= set(labels)
+
+
+UNFAIR = {"type": "Arbitration", "start": 0, "end": 4, "confidence": 0.6, "level": "medium",
+          "rationale": "No court."}  # fmt: skip
+
+
+def with_unfair_terms() -> Any:
+    """The review of terms of service in which unfair ones were found."""
+    given = TOOL.Input(text=LAW, clauses=[], unfair_terms=[UNFAIR] * 2)
+    return asyncio.run(TOOL.run(given, Context()))
+
+
+def test_unfair_terms_are_part_of_the_review() -> None:
+    review = with_unfair_terms()
+    assert [one.rationale for one in review.unfair_terms] == ["No court.", "No court."]
+    assert review.facts()["unfair terms"] == 2
+    assert [(item.key, item.facts) for item in review.review_items()][1:] == [
+        ("unfair:1", {"unfair term": "Arbitration", "confidence": "medium", "present": "yes"}),
+    ]
+
+
+def test_reviews_of_unfair_terms_are_applied() -> None:
+    done = with_unfair_terms().reviewed(
+        {
+            "unfair:0": Review(choice="flag", reason="high risk: no court"),
+            "unfair:1": Review(choice="decline"),
+        }
+    )
+    [term], [risk] = done.unfair_terms, done.risks
+    assert (term.risk, term.rationale, risk.type) == ("high", "No court.", "Arbitration")
+    assert not done.needs_review
+    unsure = with_unfair_terms().reviewed({"unfair:0": Review(choice="flag", reason="odd")})
+    assert unsure.reasons == ("Arbitration: odd",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,7 @@ __all__ = [
     "Piece",
     "Risk",
     "TypedClause",
+    "UnfairTerm",
     "model_text",
     "run",
 ]
@@ -42,6 +43,7 @@ READ_WORDS = 110
 READ_CHARS = 900
 
 RiskLevel = Literal["", "none", "low", "medium", "high"]
+Clause = TypeVar("Clause", bound="TypedClause")
 
 _UNSURE = "the skill is not sure of this type"
 _SEVERITY = re.compile(r"(?i)\s*(low|medium|high) risk\b[:,]?\s*")
@@ -63,14 +65,6 @@ class Piece(_Frozen):
     start: int = Field(ge=0)
     end: int = Field(ge=0)
     heading: str = ""
-
-
-class Input(ToolInput):
-    """A contract, its pieces, and the types that the policy expects in it."""
-
-    text: str
-    clauses: tuple[Piece, ...]
-    expected: tuple[str, ...] = ()
 
 
 class TypedClause(_Frozen):
@@ -95,6 +89,28 @@ class TypedClause(_Frozen):
     risk: RiskLevel = ""
 
 
+class UnfairTerm(TypedClause):
+    """A sentence that may be unfair to consumers, as `unfair_terms` gives it.
+
+    Attributes:
+        rationale: What makes terms of this type unfair.
+    """
+
+    rationale: str = ""
+
+
+class Input(ToolInput):
+    """A contract, its pieces, and the types that the policy expects in it.
+
+    Unfair terms, where the plan had them looked for, become part of the review.
+    """
+
+    text: str
+    clauses: tuple[Piece, ...]
+    expected: tuple[str, ...] = ()
+    unfair_terms: tuple[UnfairTerm, ...] = ()
+
+
 class MissingClause(_Frozen):
     """A type that the policy expects and no clause has."""
 
@@ -103,7 +119,7 @@ class MissingClause(_Frozen):
 
 
 class Risk(_Frozen):
-    """A clause that the review policy flags; offsets are those of the clause."""
+    """A clause or term that the review policy flags; offsets are those of the clause."""
 
     type: str
     severity: Level
@@ -113,10 +129,15 @@ class Risk(_Frozen):
 
 
 class ContractReview(ReviewedOutput):
-    """The typed clauses of a contract, its risks, and the expected clauses it lacks."""
+    """The typed clauses of a contract, its risks, and the expected clauses it lacks.
+
+    Attributes:
+        unfair_terms: Of terms of service, the sentences that may be unfair.
+    """
 
     clauses: tuple[TypedClause, ...]
     missing: tuple[MissingClause, ...] = ()
+    unfair_terms: tuple[UnfairTerm, ...] = ()
     risks: tuple[Risk, ...] = ()
     needs_review: bool = False
     reasons: tuple[str, ...] = ()
@@ -127,12 +148,16 @@ class ContractReview(ReviewedOutput):
             "typed clauses": len(self.clauses),
             "unsure clauses": sum(one.level == "low" for one in self.clauses),
             "missing clauses": len(self.missing),
+            "unfair terms": len(self.unfair_terms),
             "risks": len(self.risks),
             "high risks": sum(one.severity == "high" for one in self.risks),
         }
 
     def review_items(self) -> list[ReviewItem]:
-        """One item per clause and per missing type; many share their facts."""
+        """One item per clause, missing type and unfair term; many share their facts.
+
+        `present` tells what was found from what is missing.
+        """
         found = [
             ReviewItem(
                 key=f"clause:{number}",
@@ -144,25 +169,24 @@ class ContractReview(ReviewedOutput):
             ReviewItem(key=f"missing:{one.type}", facts={"clause type": one.type, "present": "no"})
             for one in self.missing
         ]
-        return found + lacking
+        unfair = [
+            ReviewItem(
+                key=f"unfair:{number}",
+                facts={"unfair term": one.type, "confidence": one.level, "present": "yes"},
+            )
+            for number, one in enumerate(self.unfair_terms)
+        ]
+        return found + lacking + unfair
 
     def reviewed(self, reviews: Mapping[str, Review]) -> Self:
         """The output with the reviews applied.
 
-        `flag` makes a clause a risk when its reason starts with "low risk", "medium risk" or
-        "high risk", and otherwise asks for a person's look; `ask` asks for that look too;
-        `decline` drops the item, and so does `accept` for a missing clause.
+        `flag` makes a clause or an unfair term a risk when its reason starts with "low risk",
+        "medium risk" or "high risk", and otherwise asks for a person's look; `ask` asks for
+        that look too; `decline` drops the item, and so does `accept` for a missing clause.
         """
-        clauses: list[TypedClause] = []
-        risks: list[Risk] = []
-        for number, clause in enumerate(self.clauses):
-            review = reviews.get(f"clause:{number}")
-            if review is not None and review.choice == "decline":
-                continue
-            judged, risk = _judged(clause, review)
-            clauses.append(judged)
-            if risk is not None:
-                risks.append(risk)
+        clauses, risks = _judged_all(self.clauses, "clause", reviews)
+        unfair, unfair_risks = _judged_all(self.unfair_terms, "unfair", reviews)
         missing: list[MissingClause] = []
         for lack in self.missing:
             review = reviews.get(f"missing:{lack.type}")
@@ -170,16 +194,16 @@ class ContractReview(ReviewedOutput):
                 missing.append(lack)
             elif review.choice in {"flag", "ask"}:
                 missing.append(MissingClause(type=lack.type, reason=review.reason or lack.reason))
-        reasons = [
-            f"{one.type}: {why}" for one in clauses if one.needs_review for why in one.reasons
-        ]
+        doubtful = [one for one in (*clauses, *unfair) if one.needs_review]
+        reasons = [f"{one.type}: {why}" for one in doubtful for why in one.reasons]
         reasons += [f"{one.type}: {one.reason}" for one in missing]
         return self.model_copy(
             update={
                 "clauses": tuple(clauses),
                 "missing": tuple(missing),
-                "risks": tuple(risks),
-                "needs_review": bool(missing) or any(one.needs_review for one in clauses),
+                "unfair_terms": tuple(unfair),
+                "risks": tuple(risks + unfair_risks),
+                "needs_review": bool(missing or doubtful),
                 "reasons": tuple(dict.fromkeys(reasons)),
             }
         )
@@ -213,6 +237,7 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
             for name in dict.fromkeys(input.expected)
             if name not in found
         ),
+        unfair_terms=input.unfair_terms,
     )
 
 
@@ -286,7 +311,24 @@ def _marked(clause: TypedClause, marks: Marks) -> TypedClause:
     return clause.model_copy(update={"level": level, "needs_review": unsure, "reasons": reasons})
 
 
-def _judged(clause: TypedClause, review: Review | None) -> tuple[TypedClause, Risk | None]:
+def _judged_all(
+    clauses: Sequence[Clause], kind: str, reviews: Mapping[str, Review]
+) -> tuple[list[Clause], list[Risk]]:
+    """The clauses as the reviews leave them, and the risks they are."""
+    kept: list[Clause] = []
+    risks: list[Risk] = []
+    for number, clause in enumerate(clauses):
+        review = reviews.get(f"{kind}:{number}")
+        if review is not None and review.choice == "decline":
+            continue
+        judged, risk = _judged(clause, review)
+        kept.append(judged)
+        if risk is not None:
+            risks.append(risk)
+    return kept, risks
+
+
+def _judged(clause: Clause, review: Review | None) -> tuple[Clause, Risk | None]:
     """The clause as the review leaves it, and the risk it is."""
     if review is None:
         return clause, None

@@ -1,0 +1,162 @@
+"""Finds unfair sentences in terms of service; what makes each type unfair is a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamline.errors import InputError, ToolError
+from seamline.models.skills import Level, Marks
+from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.text import sentences
+
+from .reading import model_text
+
+__all__ = ["Input", "Output", "Piece", "Settings", "UnfairTerm", "run"]
+
+CHUNK = 32
+LEAST_WORDS = 4
+"""Shorter ones are headings and marks; the skill is not asked about them."""
+
+_UNSURE = "the skill is not sure of this type"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Piece(_Frozen):
+    """A stretch of the terms, as `split_clauses` gives it."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    heading: str = ""
+
+
+class Input(ToolInput):
+    """Terms of service and their pieces."""
+
+    text: str
+    clauses: tuple[Piece, ...]
+
+
+class UnfairTerm(_Frozen):
+    """A sentence that may be unfair: `text[start:end]`.
+
+    Attributes:
+        rationale: What makes terms of this type unfair.
+        confidence: The skill's probability of this type, 0 to 1.
+        level: The same in words; `low` means not sure, and needs a person.
+    """
+
+    type: str
+    start: int
+    end: int
+    confidence: float = Field(ge=0, le=1)
+    level: Level
+    heading: str = ""
+    rationale: str = ""
+    needs_review: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+class Output(ToolOutput):
+    """The unfair sentences in order of place; one that is unfair in two ways stands twice."""
+
+    terms: tuple[UnfairTerm, ...]
+
+    def facts(self) -> dict[str, FactValue]:
+        """How many there are."""
+        return {"unfair terms": len(self.terms)}
+
+
+class Settings(_Frozen):
+    """What makes terms of a type unfair, by type."""
+
+    rationales: Mapping[str, str]
+
+
+class _Sentence(_Frozen):
+    start: int
+    end: int
+    heading: str
+    read: str
+
+
+async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
+    """The unfair terms among the sentences of the pieces.
+
+    Raises:
+        InputError: A clause lies outside the text.
+        ToolError: A rationale is for no type of the skill.
+        ModelError: The skill could not answer.
+    """
+    settings = Settings.model_validate(dict(context.spec.settings))
+    strange = [name for name in settings.rationales if name not in context.contract.labels]
+    if strange:
+        raise ToolError(
+            f"rationales for {', '.join(map(repr, strange))}, which are no labels of the skill "
+            f"{context.spec.skill!r}; use some of: {', '.join(context.contract.labels)}"
+        )
+    found = _sentences(input)
+    terms: list[UnfairTerm] = []
+    for first in range(0, len(found), CHUNK):
+        part = found[first : first + CHUNK]
+        responses = await context.decide(
+            [context.contract.request({"text": one.read}) for one in part]
+        )
+        for one, response in zip(part, responses, strict=True):
+            scores = dict(zip(response.labels, response.scores, strict=True))
+            found_types = _types(scores, context.marks, context.contract.none_label)
+            terms += [
+                _term(one, label, score, context.marks, settings.rationales.get(label, ""))
+                for label, score in found_types
+            ]
+        context.progress(first + len(part), len(found), "sentences read")
+    return Output(terms=tuple(terms))
+
+
+def _sentences(given: Input) -> list[_Sentence]:
+    size = len(given.text)
+    found: list[_Sentence] = []
+    before: list[str] = []
+    for piece in given.clauses:
+        if not piece.start < piece.end <= size:
+            raise InputError(
+                f"clause {piece.start}..{piece.end} is not inside the text of {size} characters; "
+                "give the clauses that `split_clauses` found in this text"
+            )
+        for start, end in sentences(given.text, piece.start, piece.end):
+            text = given.text[start:end]
+            if len(text.split()) >= LEAST_WORDS:
+                read = model_text(text, before)
+                found.append(_Sentence(start=start, end=end, heading=piece.heading, read=read))
+            before.append(text)
+    return found
+
+
+def _types(
+    scores: Mapping[str, float], marks: Marks, none_label: str | None
+) -> list[tuple[str, float]]:
+    """The types that the scores name, the likeliest first."""
+    named = [(label, score) for label, score in scores.items() if label != none_label]
+    answers = [(label, score) for label, score in named if score >= marks.threshold]
+    return sorted(answers, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _term(one: _Sentence, label: str, score: float, marks: Marks, rationale: str) -> UnfairTerm:
+    confidence = round(min(max(score, 0.0), 1.0), 4)
+    level = marks.level(confidence)
+    unsure = level == "low"
+    return UnfairTerm(
+        type=label,
+        start=one.start,
+        end=one.end,
+        confidence=confidence,
+        level=level,
+        heading=one.heading,
+        rationale=rationale,
+        needs_review=unsure,
+        reasons=(_UNSURE,) if unsure else (),
+    )

@@ -16,6 +16,19 @@ NOTE = (
     "Assessment: type 2 diabetes mellitus with diabetic polyneuropathy. Essential hypertension, "
     "above target. Acute bronchitis, resolving. No chest pain."
 )
+SUPPLY = """Supply Agreement
+
+This Supply Agreement is made between Millbrook Grain Ltd and Hearth Bakeries Ltd.
+
+1. Supply. Millbrook shall deliver twenty tonnes of flour a month, and Hearth shall buy at least
+that quantity in every month.
+
+2. Price. The price is fixed for a year. Payment is due thirty days after each delivery.
+
+3. Liability. The total liability of either party is limited to the price of one month's flour.
+
+4. Governing Law. This Agreement is governed by the laws of England and Wales.
+"""
 
 
 @pytest.fixture
@@ -33,10 +46,11 @@ def store(tmp_path: Path) -> Iterator[SqliteTraceStore]:
         yield opened
 
 
-def run(project: Path, store: SqliteTraceStore) -> tuple[AgentResult, list[str]]:
-    """The result of coding the note, and the tools that ran."""
-    agent = Project.open(project, store=store).agent("icd10_coder")
-    result = agent.run(NOTE, answer="none of them")
+def run(
+    project: Path, store: SqliteTraceStore, agent: str = "icd10_coder", text: str = NOTE
+) -> tuple[AgentResult, list[str]]:
+    """The result of a run, and the tools that ran."""
+    result = Project.open(project, store=store).agent(agent).run(text, answer="none of them")
     tools = [
         entry.key.path.split("/")[0].removeprefix("tool:")
         for entry in store.effects(result.run_id)
@@ -100,3 +114,51 @@ def test_a_policy_without_a_tools_name_makes_it_unreachable(
     # Whether `decide` says that none fits or names another tool, the run notices and stops.
     halted = ("no tool that the choose policy names", "with the same input twice in a row")
     assert any(why in reason for why in halted for reason in result.reasons)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_terms_of_service_are_read_for_unfair_terms(
+    root: Path, copy: Path, store: SqliteTraceStore
+) -> None:
+    text = (root / "examples/contracts/terms_of_service.md").read_text(encoding="utf-8")
+    result, tools = run(copy, store, "contract_review", text)
+
+    assert result.status == "done"
+    assert tools == ["split_clauses", "unfair_terms", "clause_type"]
+    assert result.output is not None
+    found = {one["type"]: text[one["start"] : one["end"]] for one in result.output["unfair_terms"]}
+    assert found["Unilateral Change"].startswith("We may change these terms")
+    assert found["Contract by Using"].startswith("By accessing or using")
+    assert not any("Tides" in sentence for sentence in found.values())
+    assert {one["type"] for one in result.output["risks"]} & set(found)
+    assert "Unfair terms: " in result.message
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_another_contract_is_not(copy: Path, store: SqliteTraceStore) -> None:
+    result, tools = run(copy, store, "contract_review", SUPPLY)
+
+    assert result.status == "done"
+    assert tools == ["split_clauses", "clause_type"]
+    assert result.output is not None
+    assert result.output["unfair_terms"] == []
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_version_of_the_plan_decides_whether_terms_are_read(
+    root: Path, copy: Path, store: SqliteTraceStore
+) -> None:
+    agent = copy / "agents" / "contract_review" / "agent.yaml"
+    text = agent.read_text().replace(
+        "contract_review/plan@production", "contract_review/plan@1.0.0"
+    )
+    agent.write_text(text)
+    terms = (root / "examples/contracts/terms_of_service.md").read_text(encoding="utf-8")
+
+    result, tools = run(copy, store, "contract_review", terms)
+
+    assert result.status == "done"
+    assert tools == ["split_clauses", "clause_type"]

@@ -249,12 +249,13 @@ def test_unfair_terms_are_part_of_the_review() -> None:
 def test_reviews_of_unfair_terms_are_applied() -> None:
     done = with_unfair_terms().reviewed(
         {
-            "unfair:0": Review(choice="flag", reason="high risk: no court"),
+            "unfair:0": Review(choice="flag", reason="high risk: unfair"),
             "unfair:1": Review(choice="decline"),
         }
     )
     [term], [risk] = done.unfair_terms, done.risks
-    assert (term.risk, term.rationale, risk.type) == ("high", "No court.", "Arbitration")
+    assert (term.risk, risk.type, risk.reason) == ("high", "Arbitration", "unfair. No court.")
+    assert term.reasons == ("unfair. No court.",)
     assert not done.needs_review
     unsure = with_unfair_terms().reviewed({"unfair:0": Review(choice="flag", reason="odd")})
     assert unsure.reasons == ("Arbitration: odd",)

@@ -88,6 +88,10 @@ class TypedClause(_Frozen):
     reasons: tuple[str, ...] = ()
     risk: RiskLevel = ""
 
+    def told(self, reason: str) -> str:
+        """What a review says of it, for people."""
+        return reason
+
 
 class UnfairTerm(TypedClause):
     """A sentence that may be unfair to consumers, as `unfair_terms` gives it.
@@ -97,6 +101,10 @@ class UnfairTerm(TypedClause):
     """
 
     rationale: str = ""
+
+    def told(self, reason: str) -> str:
+        """What a review says of it, and what makes terms of its type unfair."""
+        return f"{reason}. {self.rationale}" if self.rationale else reason
 
 
 class Input(ToolInput):
@@ -337,7 +345,7 @@ def _judged(clause: Clause, review: Review | None) -> tuple[Clause, Risk | None]
     match = _SEVERITY.match(review.reason)
     if review.choice == "flag" and match:
         severity = _level(match.group(1))
-        reason = review.reason[match.end() :] or review.reason.strip()
+        reason = clause.told(review.reason[match.end() :] or review.reason.strip())
         risk = Risk(
             type=clause.type,
             severity=severity,

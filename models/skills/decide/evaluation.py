@@ -113,12 +113,15 @@ def _agents_rows() -> Iterator[EvalRow]:
             asked = _options(prompt.system, prompt.user, options)
             yield _row(place, "agents", asked, case["expect"])
             continue
-        prompt = render(policy, {"facts": fact_lines(case["facts"])})
+        told_of = {key: fact_lines(case[key]) for key in ("facts", "checks") if key in case}
+        prompt = render(policy, told_of)
         rules = [{"when": rule.when, "then": rule.then} for rule in policy.rules]
         told = {
             "instructions": prompt.system, "context": prompt.user, "otherwise": policy.otherwise
         }  # fmt: skip
-        yield _rules_row(place, "agents", told, rules, case["expect"])
+        yield _rules_row(
+            place, "agents", told, rules, case["expect"], threshold=policy.config.threshold
+        )
 
 
 def _read(name: str) -> list[dict[str, Any]]:
@@ -157,6 +160,7 @@ def _rules_row(
     rules: Sequence[Mapping[str, str]],
     expect: str,
     group: str = "",
+    threshold: float = _THRESHOLD,
 ) -> EvalRow:
     asked = DecideRequest(
         ask="rules",
@@ -165,7 +169,7 @@ def _rules_row(
         choices=tuple(Choice(name=str(i), text=rule["when"]) for i, rule in enumerate(rules)),
     )
     meanings = (*(rule["then"] for rule in rules), case["otherwise"])
-    return _row(place, name, asked, expect, meanings, group)
+    return _row(place, name, asked, expect, meanings, group, threshold)
 
 
 def _row(
@@ -175,11 +179,12 @@ def _row(
     expect: str,
     meanings: tuple[str, ...] = (),
     group: str = "",
+    threshold: float = _THRESHOLD,
 ) -> EvalRow:
     """A row whose names are what each choice means, and last what it means that none counts."""
     return EvalRow(
         id=place,
-        context={},
+        context={"threshold": threshold},
         gold=frozenset({expect}),
         text=asked.context,
         slices=(name,),
@@ -190,10 +195,10 @@ def _row(
 
 
 def _decision(row: EvalRow, scores: Sequence[float]) -> Prediction:
-    """As the agents decide: the first rule that is met, or the best option."""
+    """As the agents decide: the first rule that is met, or the best option, by the threshold."""
     assert row.asked is not None
     take = first_met if row.asked.ask == "rules" else best_option
-    taken = take(scores, _THRESHOLD)
+    taken = take(scores, row.context["threshold"])
     choice = row.names[-1 if taken.index is None else taken.index]
     return Prediction(choice, taken.confidence, frozenset({choice}))
 

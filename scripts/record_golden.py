@@ -105,6 +105,7 @@ CASES: dict[str, Case] = {
     "icd10_coder/out_of_steps": _coded(TWO, budget=Budget(steps=1)),
     "icd10_coder/forked_selection": _handed_in,
     "contract_review/services_agreement": _reviewed(_note("contracts/services_agreement.md")),
+    "contract_review/terms_of_service": _reviewed(_note("contracts/terms_of_service.md")),
     "contract_review/nda_with_instructions": _reviewed(NDA),
     "contract_review/licence": _reviewed(LICENCE),
     "contract_review/a_letter": _reviewed(LETTER),

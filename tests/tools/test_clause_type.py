@@ -95,6 +95,7 @@ def test_types_places_and_confidence() -> None:
         "typed clauses": 2,
         "unsure clauses": 0,
         "missing clauses": 1,
+        "statements checked": 0,
         "unfair terms": 0,
         "risks": 0,
         "high risks": 0,
@@ -259,3 +260,39 @@ def test_reviews_of_unfair_terms_are_applied() -> None:
     assert not done.needs_review
     unsure = with_unfair_terms().reviewed({"unfair:0": Review(choice="flag", reason="odd")})
     assert unsure.reasons == ("Arbitration: odd",)
+
+
+STATEMENT = {"name": "copying", "statement": "No copies.", "answer": "entailed",
+             "confidence": 0.9, "level": "high", "start": 0, "end": 4}  # fmt: skip
+
+
+def with_statements() -> Any:
+    """The review of an agreement that was held against statements."""
+    given = TOOL.Input(text=LAW, clauses=[], statements=[STATEMENT] * 2)
+    return asyncio.run(TOOL.run(given, Context()))
+
+
+def test_checked_statements_are_part_of_the_review() -> None:
+    review = with_statements()
+    assert review.facts()["statements checked"] == 2
+    assert [(item.key, item.facts) for item in review.review_items()][1:] == [
+        (
+            "statement:1",
+            {"statement": "copying", "answer": "entailed", "confidence": "high", "present": "yes"},
+        ),
+    ]
+
+
+def test_reviews_of_statements_are_applied() -> None:
+    done = with_statements().reviewed(
+        {
+            "statement:0": Review(choice="flag", reason="look at this"),
+            "statement:1": Review(choice="decline"),
+        }
+    )
+    [one] = done.statements
+    assert (one.needs_review, one.reasons) == (True, ("look at this",))
+    assert done.reasons == ("copying: look at this",)
+    kept = with_statements().reviewed({"statement:0": Review(choice="accept")})
+    assert len(kept.statements) == 2
+    assert not kept.needs_review

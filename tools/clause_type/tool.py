@@ -26,6 +26,7 @@ from seamline.tools.contract import (
 from seamline.tools.text import normalise
 
 __all__ = [
+    "CheckedStatement",
     "ContractReview",
     "Input",
     "MissingClause",
@@ -65,6 +66,25 @@ class Piece(_Frozen):
     start: int = Field(ge=0)
     end: int = Field(ge=0)
     heading: str = ""
+
+
+class CheckedStatement(_Frozen):
+    """A statement and what the contract says of it, as `nda_check` gives it.
+
+    Attributes:
+        start: With `end`, the place of the evidence; None where it is not mentioned.
+        reasons: Why a person should look at it.
+    """
+
+    name: str
+    statement: str
+    answer: str
+    confidence: float = Field(ge=0, le=1)
+    level: Level
+    start: int | None = None
+    end: int | None = None
+    needs_review: bool = False
+    reasons: tuple[str, ...] = ()
 
 
 class TypedClause(_Frozen):
@@ -110,12 +130,13 @@ class UnfairTerm(TypedClause):
 class Input(ToolInput):
     """A contract, its pieces, and the types that the policy expects in it.
 
-    Unfair terms, where the plan had them looked for, become part of the review.
+    What other checks found, where the plan had them run, becomes part of the review.
     """
 
     text: str
     clauses: tuple[Piece, ...]
     expected: tuple[str, ...] = ()
+    statements: tuple[CheckedStatement, ...] = ()
     unfair_terms: tuple[UnfairTerm, ...] = ()
 
 
@@ -140,11 +161,13 @@ class ContractReview(ReviewedOutput):
     """The typed clauses of a contract, its risks, and the expected clauses it lacks.
 
     Attributes:
+        statements: Of a confidentiality agreement, what it answers to usual questions.
         unfair_terms: Of terms of service, the sentences that may be unfair.
     """
 
     clauses: tuple[TypedClause, ...]
     missing: tuple[MissingClause, ...] = ()
+    statements: tuple[CheckedStatement, ...] = ()
     unfair_terms: tuple[UnfairTerm, ...] = ()
     risks: tuple[Risk, ...] = ()
     needs_review: bool = False
@@ -156,13 +179,14 @@ class ContractReview(ReviewedOutput):
             "typed clauses": len(self.clauses),
             "unsure clauses": sum(one.level == "low" for one in self.clauses),
             "missing clauses": len(self.missing),
+            "statements checked": len(self.statements),
             "unfair terms": len(self.unfair_terms),
             "risks": len(self.risks),
             "high risks": sum(one.severity == "high" for one in self.risks),
         }
 
     def review_items(self) -> list[ReviewItem]:
-        """One item per clause, missing type and unfair term; many share their facts.
+        """One item per clause, missing type, statement and unfair term; many share their facts.
 
         `present` tells what was found from what is missing.
         """
@@ -177,6 +201,18 @@ class ContractReview(ReviewedOutput):
             ReviewItem(key=f"missing:{one.type}", facts={"clause type": one.type, "present": "no"})
             for one in self.missing
         ]
+        checked = [
+            ReviewItem(
+                key=f"statement:{number}",
+                facts={
+                    "statement": one.name,
+                    "answer": one.answer,
+                    "confidence": one.level,
+                    "present": "yes",
+                },
+            )
+            for number, one in enumerate(self.statements)
+        ]
         unfair = [
             ReviewItem(
                 key=f"unfair:{number}",
@@ -184,7 +220,7 @@ class ContractReview(ReviewedOutput):
             )
             for number, one in enumerate(self.unfair_terms)
         ]
-        return found + lacking + unfair
+        return found + lacking + checked + unfair
 
     def reviewed(self, reviews: Mapping[str, Review]) -> Self:
         """The output with the reviews applied.
@@ -195,6 +231,7 @@ class ContractReview(ReviewedOutput):
         """
         clauses, risks = _judged_all(self.clauses, "clause", reviews)
         unfair, unfair_risks = _judged_all(self.unfair_terms, "unfair", reviews)
+        statements = _looked_at(self.statements, reviews)
         missing: list[MissingClause] = []
         for lack in self.missing:
             review = reviews.get(f"missing:{lack.type}")
@@ -202,13 +239,17 @@ class ContractReview(ReviewedOutput):
                 missing.append(lack)
             elif review.choice in {"flag", "ask"}:
                 missing.append(MissingClause(type=lack.type, reason=review.reason or lack.reason))
-        doubtful = [one for one in (*clauses, *unfair) if one.needs_review]
-        reasons = [f"{one.type}: {why}" for one in doubtful for why in one.reasons]
+        doubtful = [
+            *((one.type, one) for one in (*clauses, *unfair) if one.needs_review),
+            *((one.name, one) for one in statements if one.needs_review),
+        ]
+        reasons = [f"{name}: {why}" for name, one in doubtful for why in one.reasons]
         reasons += [f"{one.type}: {one.reason}" for one in missing]
         return self.model_copy(
             update={
                 "clauses": tuple(clauses),
                 "missing": tuple(missing),
+                "statements": tuple(statements),
                 "unfair_terms": tuple(unfair),
                 "risks": tuple(risks + unfair_risks),
                 "needs_review": bool(missing or doubtful),
@@ -245,6 +286,7 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
             for name in dict.fromkeys(input.expected)
             if name not in found
         ),
+        statements=input.statements,
         unfair_terms=input.unfair_terms,
     )
 
@@ -357,6 +399,22 @@ def _judged(clause: Clause, review: Review | None) -> tuple[Clause, Risk | None]
         return clause.model_copy(update={"risk": severity, "reasons": told}), risk
     reasons = (review.reason,) if review.reason else clause.reasons
     return clause.model_copy(update={"needs_review": True, "reasons": reasons}), None
+
+
+def _looked_at(
+    statements: Sequence[CheckedStatement], reviews: Mapping[str, Review]
+) -> list[CheckedStatement]:
+    """The statements that no review declines; `flag` and `ask` want a person's look."""
+    kept: list[CheckedStatement] = []
+    for number, one in enumerate(statements):
+        review = reviews.get(f"statement:{number}")
+        choice = review.choice if review else "accept"
+        if choice in {"flag", "ask"}:
+            reasons = (review.reason,) if review and review.reason else ()
+            kept.append(one.model_copy(update={"needs_review": True, "reasons": reasons}))
+        elif choice != "decline":
+            kept.append(one)
+    return kept
 
 
 def _level(word: str) -> Level:

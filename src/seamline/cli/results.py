@@ -20,7 +20,7 @@ __all__ = ["show_result"]
 MAX_ROWS = 200
 _NUMBERS = ("confidence", "score")
 _FLAGS = ("needs_review", "flagged")
-_NEEDED = ("confidence", "evidence", "text", "reasons", "reason")
+_NEEDED = ("answer", "confidence", "evidence", "text", "reasons", "reason")
 _HEADINGS = {"confidence": "conf."}
 _SHORT = 14
 """Cells up to this many columns are not broken over lines."""

@@ -1,0 +1,231 @@
+"""Holds a confidentiality agreement against statements, and shows the evidence for each answer.
+
+For each statement the sentences that share its words are found, and the skill reads them
+together. Which statements these are is a setting of the tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamline.errors import InputError, ToolError
+from seamline.models.protocol import DecideRequest
+from seamline.models.skills import Level, Marks
+from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.text import sentences
+
+from .passages import Sentences, model_text
+
+__all__ = ["Input", "Output", "Piece", "Settings", "Statement", "run"]
+
+CHUNK = 16
+
+Answer = Literal["entailed", "contradicted", "not mentioned"]
+Place = tuple[int, int]
+
+ANSWERS: dict[str, Answer] = {
+    "Entailment": "entailed",
+    "Contradiction": "contradicted",
+    "Not mentioned": "not mentioned",
+}
+"""What this tool calls the skill's labels."""
+
+_UNSURE = "the skill is not sure of this answer"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Piece(_Frozen):
+    """A stretch of the agreement, as `split_clauses` gives it."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    heading: str = ""
+
+
+class Input(ToolInput):
+    """An agreement and its pieces."""
+
+    text: str
+    clauses: tuple[Piece, ...]
+
+
+class Statement(_Frozen):
+    """One statement and what the agreement says of it.
+
+    Attributes:
+        start: With `end`, the sentence `text[start:end]` that speaks most for the answer; None
+            where the statement is not mentioned.
+        confidence: The skill's probability of the answer, 0 to 1; 0 where no sentence shares a
+            word with the statement, so that the skill was not asked.
+        level: The same in words; `low` means not sure, and needs a person.
+    """
+
+    name: str
+    statement: str
+    answer: Answer
+    confidence: float = Field(ge=0, le=1)
+    level: Level
+    start: int | None = None
+    end: int | None = None
+    needs_review: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+class Output(ToolOutput):
+    """Every statement of the settings, in their order."""
+
+    statements: tuple[Statement, ...]
+
+    def facts(self) -> dict[str, FactValue]:
+        """How many statements were answered how."""
+        return {
+            f"statements {answer}": sum(one.answer == answer for one in self.statements)
+            for answer in ANSWERS.values()
+        }
+
+
+class Asked(_Frozen):
+    """A statement of the settings; `words` help to find its passage and are not shown."""
+
+    name: str
+    text: str
+    words: str = ""
+
+
+class Settings(_Frozen):
+    """The statements, and the length of the passage that is read for each."""
+
+    statements: tuple[Asked, ...]
+    passage_words: int = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the skill said: the likeliest label, and the probability of each."""
+
+    label: str
+    scores: dict[str, float]
+
+
+async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
+    """What the agreement says of each statement.
+
+    Raises:
+        InputError: A clause lies outside the text.
+        ToolError: The skill has other labels.
+        ModelError: The skill could not answer.
+    """
+    if set(context.contract.labels) != set(ANSWERS):
+        raise ToolError(
+            f"skill {context.spec.skill!r} has the labels {', '.join(context.contract.labels)}; "
+            f"this tool needs {', '.join(ANSWERS)}"
+        )
+    settings = Settings.model_validate(dict(context.spec.settings))
+    places = list(_places(input))
+    texts = [input.text[start:end] for start, end in places]
+    index = Sentences(texts)
+    found = [
+        sorted(index.passage(f"{one.text} {one.words}", settings.passage_words))
+        for one in settings.statements
+    ]
+    read = await _ask(
+        [
+            ([texts[i] for i in at], one.text)
+            for one, at in zip(settings.statements, found, strict=True)
+            if at
+        ],
+        context,
+    )
+    answered = iter(read)
+    answers = [next(answered) if at else None for at in found]
+    evidence = await _evidence(settings.statements, found, answers, texts, context)
+    return Output(
+        statements=tuple(
+            _statement(one, answer, None if at is None else places[at], context.marks)
+            for one, answer, at in zip(settings.statements, answers, evidence, strict=True)
+        )
+    )
+
+
+def _places(given: Input) -> Iterable[Place]:
+    size = len(given.text)
+    for piece in given.clauses:
+        if not piece.start < piece.end <= size:
+            raise InputError(
+                f"clause {piece.start}..{piece.end} is not inside the text of {size} characters; "
+                "give the clauses that `split_clauses` found in this text"
+            )
+        yield from sentences(given.text, piece.start, piece.end)
+
+
+async def _ask(pairs: Sequence[tuple[Sequence[str], str]], context: ToolContext) -> list[_Read]:
+    """What the skill says of each passage and statement."""
+    read: list[_Read] = []
+    for first in range(0, len(pairs), CHUNK):
+        requests: list[DecideRequest] = [
+            context.contract.request({"passage": model_text(passage), "statement": statement})
+            for passage, statement in pairs[first : first + CHUNK]
+        ]
+        for response in await context.decide(requests):
+            scores = dict(zip(response.labels, response.scores, strict=True))
+            read.append(_Read(max(scores, key=lambda label: scores[label]), scores))
+        context.progress(len(read), len(pairs), "passages read")
+    return read
+
+
+async def _evidence(
+    statements: Sequence[Asked],
+    found: Sequence[Sequence[int]],
+    answers: Sequence[_Read | None],
+    texts: Sequence[str],
+    context: ToolContext,
+) -> list[int | None]:
+    """Per statement the sentence that, read alone, speaks most for its answer."""
+    candidates = [
+        at if answer is not None and ANSWERS[answer.label] != "not mentioned" else ()
+        for at, answer in zip(found, answers, strict=True)
+    ]
+    alone = iter(
+        await _ask(
+            [
+                ([texts[i]], one.text)
+                for one, at in zip(statements, candidates, strict=True)
+                if len(at) > 1
+                for i in at
+            ],
+            context,
+        )
+    )
+    best: list[int | None] = []
+    for at, answer in zip(candidates, answers, strict=True):
+        if answer is None or len(at) < 2:
+            best.append(at[0] if at else None)
+            continue
+        scores = [next(alone).scores[answer.label] for _ in at]
+        best.append(at[scores.index(max(scores))])
+    return best
+
+
+def _statement(asked: Asked, answer: _Read | None, place: Place | None, marks: Marks) -> Statement:
+    score = answer.scores[answer.label] if answer else 0.0
+    confidence = round(min(max(score, 0.0), 1.0), 4)
+    level = marks.level(confidence)
+    unsure = level == "low"
+    return Statement(
+        name=asked.name,
+        statement=asked.text,
+        answer=ANSWERS[answer.label] if answer else "not mentioned",
+        confidence=confidence,
+        level=level,
+        start=place[0] if place else None,
+        end=place[1] if place else None,
+        needs_review=unsure,
+        reasons=(_UNSURE,) if unsure else (),
+    )

@@ -143,7 +143,27 @@ def test_another_contract_is_not(copy: Path, store: SqliteTraceStore) -> None:
     assert result.status == "done"
     assert tools == ["split_clauses", "clause_type"]
     assert result.output is not None
-    assert result.output["unfair_terms"] == []
+    assert result.output["unfair_terms"] == result.output["statements"] == []
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_confidentiality_agreement_is_held_against_statements(
+    root: Path, copy: Path, store: SqliteTraceStore
+) -> None:
+    text = (root / "examples/contracts/nda.md").read_text(encoding="utf-8")
+    result, tools = run(copy, store, "contract_review", text)
+
+    assert result.status == "done"
+    assert tools == ["split_clauses", "nda_check", "clause_type"]
+    assert result.output is not None
+    found = {one["name"]: one for one in result.output["statements"]}
+    assert len(found) == 17
+    engineering = found["reverse engineering"]
+    assert engineering["answer"] == "entailed"
+    assert "reverse engineer" in text[engineering["start"] : engineering["end"]]
+    assert found["no solicitation"]["answer"] == "not mentioned"
+    assert "Statements checked: 17." in result.message
 
 
 @pytest.mark.model

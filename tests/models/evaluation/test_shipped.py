@@ -175,7 +175,7 @@ def test_the_suite_of_decide_needs_no_outside_data(root: Path) -> None:
     assert evaluation.read is not None
     module = load_module(root / "models/skills/decide/evaluation.py")
     rows = module.suite_rows()
-    assert Counter(row.slices[0] for row in rows) == {"agents": 82, "general": 150, "pairs": 200}
+    assert Counter(row.slices[0] for row in rows) == {"agents": 91, "general": 150, "pairs": 200}
     assert len({row.id for row in rows}) == len(rows)
     for row in rows:
         assert row.gold <= set(row.names)

@@ -15,6 +15,8 @@ from seamline.models.skills import Level, Marks
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
 from seamline.tools.evidence import Declined, Span
 
+from .choices import told
+
 Assertion = Literal["present", "negated", "family", "historical", "possible"]
 
 _DECLINED = {
@@ -188,7 +190,7 @@ def _request(mention: Found, limits: _Limits, context: ToolContext, said: str) -
     text = mention.context or mention.text
     return context.contract.request(
         {"text": f"{text} {said}".strip(), "mention": mention.text},
-        [{"title": c.title} for c in mention.candidates[: limits.candidates]],
+        told(mention.candidates[: limits.candidates]),
     )
 
 

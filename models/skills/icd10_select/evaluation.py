@@ -1,8 +1,8 @@
 """How `icd10_select` is evaluated: pick-list entries of intensive care, and whole clinical cases.
 
-`eicu`: one entry, one code, twenty candidates. `codiesp`: a case has the codes of the whole
-document, so every mention that the search finds is answered as the agent would, and the codes of
-a document are compared as a set.
+`eicu`: one entry and twenty candidates; its code, or one of them where the file gives several.
+`codiesp`: a case has the codes of the whole document, so every mention that the search finds is
+answered as the agent would, and the codes of a document are compared as a set.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _CANDIDATES = 20
 _VAGUE = frozenset({"R69", "R52"})
 """Illness and pain, unspecified: given to most cases, and named by no words of their own."""
 
-_TOOLS = Path(__file__).resolve().parents[4] / "tools"
+_TOOLS = Path(__file__).resolve().parents[3] / "tools"
+_CHOICES = load_module(_TOOLS / "icd10_select" / "choices.py")
 _BARE = SkillContract(
     read="branches",
     system="You assign ICD-10-CM codes to clinical text.",
@@ -78,10 +79,10 @@ def _rows(data: Path) -> Sequence[EvalRow]:
             EvalRow(
                 id=f"line {number}",
                 context={"text": text, "mention": text},
-                gold=frozenset({row["code"]}),
+                gold=frozenset(row["code"].split(";")),
                 text=text,
                 slices=(system,),
-                choices=tuple({"title": hit.title} for hit in hits),
+                choices=tuple(_CHOICES.told(hits)),
                 names=tuple(hit.code for hit in hits),
                 retrieved=tuple(hit.score for hit in hits),
             )
@@ -138,7 +139,7 @@ def _mentions(file: Path) -> list[EvalRow]:
                     context={"text": finder.around(text, mention), "mention": words},
                     gold=gold,
                     text=words,
-                    choices=tuple({"title": hit.title} for hit in own),
+                    choices=tuple(_CHOICES.told(own)),
                     names=tuple(hit.code for hit in own),
                     retrieved=tuple(hit.score for hit in own),
                     group=group,

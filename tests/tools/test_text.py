@@ -55,6 +55,15 @@ def test_an_item_is_read_with_what_opens_its_list() -> None:
     assert lead_in(["We may: 4.4.1."], "close it.") == "We may: 4.4.1."
 
 
+def test_a_sentence_in_lower_case_is_an_item_only_directly_behind_one() -> None:
+    before = ["We may at any time:", "(a) change prices;", "We tell you first."]
+    assert lead_in(before, "eBay may close your account.") == ""
+    assert lead_in(before, "(b) close your account.") == "We may at any time:"
+    assert lead_in(before[:2], "close your account;") == "We may at any time:"
+    assert lead_in([*before, "iv."], "close your account.") == "We may at any time:"
+    assert lead_in([*before[:2], "iv.", "close it;"], "end it.") == "We may at any time:"
+
+
 def test_a_lead_is_short_and_near() -> None:
     long = " ".join(f"w{n}" for n in range(60)) + ":"
     assert len(lead_in([long], "an item").split()) == 24

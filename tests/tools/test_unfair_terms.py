@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from seamline.errors import InputError, ToolError
+from seamline.errors import InputError, ToolCallError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
@@ -101,6 +101,13 @@ def test_an_item_is_read_with_what_opens_its_list_across_pieces() -> None:
     assert text[found.terms[1].start : found.terms[1].end] == parts[1]
 
 
+def test_a_short_item_is_read_with_what_opens_its_list() -> None:
+    parts = ["We may at any time and without notice:", "(a) change prices;"]
+    found, context, text = read(parts)
+    assert context.batches == [[parts[0], " ".join(parts)]]
+    assert [text[one.start : one.end] for one in found.terms] == [parts[1]]
+
+
 def test_headings_are_not_asked_about_and_the_rest_in_chunks() -> None:
     found, context, _ = read(["Account changes", *[f"{FAIR} {FAIR}"] * 20])
     assert found.terms == ()
@@ -115,7 +122,7 @@ def test_the_model_reads_one_line_of_at_most_110_words() -> None:
 
 
 def test_a_rationale_for_no_type_is_refused() -> None:
-    with pytest.raises(ToolError, match=r"'Arbitrage'.*Arbitration, Unilateral Change"):
+    with pytest.raises(ToolCallError, match=r"'Arbitrage'.*Arbitration, Unilateral Change"):
         read([FAIR], rationales={"Arbitrage": "?"})
 
 
@@ -134,3 +141,9 @@ def test_every_type_of_the_skill_has_a_rationale() -> None:
     settings = yaml.safe_load((ROOT / "tools/unfair_terms/tool.yaml").read_text())["settings"]
     types = load_module(ROOT / "models/skills/unfair_term/0.1.0/data.py").TYPES
     assert sorted(TOOL.Settings.model_validate(settings).rationales) == sorted(types.values())
+
+
+def test_a_review_outlives_this_check() -> None:
+    tool = yaml.safe_load((ROOT / "tools/unfair_terms/tool.yaml").read_text())
+    agent = yaml.safe_load((ROOT / "agents/contract_review/agent.yaml").read_text())
+    assert 2 * tool["timeout_s"] < agent["budget"]["seconds"]

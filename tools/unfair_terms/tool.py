@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.errors import InputError, ToolError
+from seamline.errors import InputError, ToolCallError
 from seamline.models.skills import Level, Marks
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
 from seamline.tools.text import sentences
@@ -17,7 +17,8 @@ __all__ = ["Input", "Output", "Piece", "Settings", "UnfairTerm", "run"]
 
 CHUNK = 32
 LEAST_WORDS = 4
-"""Shorter ones are headings and marks; the skill is not asked about them."""
+"""Of what the skill reads. Less is a heading or a mark, unless it is an item of a list, which is
+read with what opens the list."""
 
 _UNSURE = "the skill is not sure of this type"
 
@@ -89,13 +90,13 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
 
     Raises:
         InputError: A clause lies outside the text.
-        ToolError: A rationale is for no type of the skill.
+        ToolCallError: A rationale is for no type of the skill.
         ModelError: The skill could not answer.
     """
     settings = Settings.model_validate(dict(context.spec.settings))
     strange = [name for name in settings.rationales if name not in context.contract.labels]
     if strange:
-        raise ToolError(
+        raise ToolCallError(
             f"rationales for {', '.join(map(repr, strange))}, which are no labels of the skill "
             f"{context.spec.skill!r}; use some of: {', '.join(context.contract.labels)}"
         )
@@ -129,8 +130,8 @@ def _sentences(given: Input) -> list[_Sentence]:
             )
         for start, end in sentences(given.text, piece.start, piece.end):
             text = given.text[start:end]
-            if len(text.split()) >= LEAST_WORDS:
-                read = model_text(text, before)
+            read = model_text(text, before)
+            if len(read.split()) >= LEAST_WORDS:
                 found.append(_Sentence(start=start, end=end, heading=piece.heading, read=read))
             before.append(text)
     return found

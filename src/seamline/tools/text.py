@@ -36,7 +36,9 @@ _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:Inc|Ltd|Co|Corp|Nos?|Sec|Art|Mr|Mrs|Ms|Dr|St|vs?|Jr|Sr|e\.g|i\.e|cf|al|pp"
     r"|[A-Z](?:\.[A-Z]){0,3}|\d{1,2}(?:\.\d{1,2}){0,3}|[a-z])\.$"
 )
-_ITEM = re.compile(rf"{_MARK}\s+(?=[a-z])|[a-z]")
+_MARKED = re.compile(rf"{_MARK}\s+(?=[a-z])|[a-z]{{1,4}}[.)]\s")
+_ITEM = re.compile(rf"{_MARKED.pattern}|[a-z]")
+_BARE = re.compile(rf"\W*(?:{_MARK}|[ivxlc]{{1,5}}[.)])\W*")
 _OPENED = re.compile(r":(?:\s*\S{1,8})?$")
 _LEAD_WORDS = 24
 _LEAD_WITHIN = 12
@@ -68,13 +70,17 @@ def lead_in(before: Sequence[str], sentence: str) -> str:
 
     Args:
         before: The sentences before it, in order.
-        sentence: An item starts in lower case, behind its mark where it has one.
+        sentence: An item starts in lower case. It stands behind a mark; without one, directly
+            behind the opening words or another item.
     """
     if not _ITEM.match(sentence):
         return ""
+    marked = _MARKED.match(sentence) or (before and _BARE.fullmatch(before[-1]))
     for text in reversed(before[-_LEAD_WITHIN:]):
         if _OPENED.search(text.rstrip()):
             return " ".join(text.split()[-_LEAD_WORDS:])
+        if not (marked or _ITEM.match(text) or _BARE.fullmatch(text)):
+            return ""
     return ""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seamline.errors import InputError, ToolError
+from seamline.errors import InputError, ToolCallError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
@@ -141,7 +141,7 @@ def test_no_clauses_means_no_question_and_all_expected_missing() -> None:
 
 
 def test_an_unknown_expected_type_is_refused() -> None:
-    with pytest.raises(ToolError, match=r"'Goverrning Law'.*Governing Law, Insurance"):
+    with pytest.raises(ToolCallError, match=r"'Goverrning Law'.*Governing Law, Insurance"):
         typed([LAW], ["Goverrning Law"])
 
 
@@ -293,6 +293,10 @@ def test_reviews_of_statements_are_applied() -> None:
     [one] = done.statements
     assert (one.needs_review, one.reasons) == (True, ("look at this",))
     assert done.reasons == ("copying: look at this",)
+    unsure = {**STATEMENT, "needs_review": True, "reasons": ["not sure"]}
+    given = TOOL.Input(text=LAW, clauses=[], statements=[unsure])
+    asked = asyncio.run(TOOL.run(given, Context())).reviewed({"statement:0": Review(choice="ask")})
+    assert asked.statements[0].reasons == ("not sure",)
     kept = with_statements().reviewed({"statement:0": Review(choice="accept")})
     assert len(kept.statements) == 2
     assert not kept.needs_review

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from seamline.errors import InputError, ToolError
+from seamline.errors import InputError, ToolCallError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
@@ -92,6 +93,7 @@ def test_answers_with_their_evidence() -> None:
     assert text[returned.start : returned.end] == RETURN
     assert (hiring.answer, hiring.start, hiring.end) == ("not mentioned", None, None)
     assert found.facts() == {
+        "statements checked": 3,
         "statements entailed": 1,
         "statements contradicted": 1,
         "statements not mentioned": 1,
@@ -108,7 +110,7 @@ def test_where_no_sentence_shares_a_word_the_skill_is_not_asked() -> None:
         ("not mentioned", 0.0, "low")
     }
     assert {(one.needs_review, one.reasons) for one in found.statements} == {
-        (True, ("the skill is not sure of this answer",))
+        (True, ("no sentence shares a word with this statement, so the skill was not asked",))
     }
 
 
@@ -128,6 +130,13 @@ def test_a_passage_stays_within_its_words_and_in_the_order_of_the_text() -> None
     assert index.passage("unseen", 100) == []
 
 
+def test_a_passage_is_no_longer_than_what_the_model_reads() -> None:
+    most = PASSAGES.READ_WORDS
+    assert TOOL.Settings(statements=[], passage_words=most).passage_words == most
+    with pytest.raises(ValidationError, match="less than or equal to 220"):
+        TOOL.Settings(statements=[], passage_words=most + 1)
+
+
 def test_the_model_reads_one_line_of_at_most_220_words() -> None:
     assert PASSAGES.model_text(["a\nb", "c"]) == "a b c"
     assert len(PASSAGES.model_text(["word " * 500]).split()) == 220
@@ -136,7 +145,7 @@ def test_the_model_reads_one_line_of_at_most_220_words() -> None:
 def test_a_skill_with_other_labels_is_refused() -> None:
     other = SkillContract(read="labels", labels={"Yes": "Yes", "No": "No"})
     given = TOOL.Input(text=COPIES, clauses=[{"start": 0, "end": len(COPIES)}])
-    with pytest.raises(ToolError, match=r"labels Yes, No; this tool needs Entailment"):
+    with pytest.raises(ToolCallError, match=r"labels Yes, No; this tool needs Entailment"):
         asyncio.run(TOOL.run(given, Context(other)))
 
 
@@ -159,3 +168,9 @@ def test_the_shipped_statements_are_distinct_and_were_learned() -> None:
     learned = load_module(ROOT / "models/skills/nda_entailment/0.1.0/data.py").topics()
     assert [topic.name for topic in learned] == names
     assert [topic.same[0] for topic in learned] == [one.text for one in shipped.statements]
+
+
+def test_a_review_outlives_this_check() -> None:
+    tool = yaml.safe_load((ROOT / "tools/nda_check/tool.yaml").read_text())
+    agent = yaml.safe_load((ROOT / "agents/contract_review/agent.yaml").read_text())
+    assert 2 * tool["timeout_s"] < agent["budget"]["seconds"]

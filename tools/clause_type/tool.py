@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.errors import InputError, ToolError
+from seamline.errors import InputError, ToolCallError
 from seamline.models.protocol import DecideResponse
 from seamline.models.skills import Level, Marks
 from seamline.tools.contract import (
@@ -266,13 +266,13 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
 
     Raises:
         InputError: A clause lies outside the text.
-        ToolError: An expected type is none of the skill's labels.
+        ToolCallError: An expected type is none of the skill's labels.
         ModelError: The skill could not answer.
     """
     known = [label for label in context.contract.labels if label != context.contract.none_label]
     strange = [name for name in input.expected if name not in known]
     if strange:
-        raise ToolError(
+        raise ToolCallError(
             f"expected clause types {', '.join(map(repr, strange))} are not labels of the skill "
             f"{context.spec.skill!r}; use some of: {', '.join(known)}"
         )
@@ -410,7 +410,7 @@ def _looked_at(
         review = reviews.get(f"statement:{number}")
         choice = review.choice if review else "accept"
         if choice in {"flag", "ask"}:
-            reasons = (review.reason,) if review and review.reason else ()
+            reasons = (review.reason,) if review and review.reason else one.reasons
             kept.append(one.model_copy(update={"needs_review": True, "reasons": reasons}))
         elif choice != "decline":
             kept.append(one)

@@ -28,7 +28,10 @@ class Sentences:
         self._index = Retriever([_stems(text) for text in texts])
 
     def passage(self, query: str, words: int) -> list[int]:
-        """The best sentences for a query, best first: at most 6, until they have `words` words."""
+        """The best sentences for a query, best first: at most 6, and `words` words in all.
+
+        One that does not fit is skipped; only the best may be longer by itself.
+        """
         chosen: list[int] = []
         for at in self._index.nearest(_stems(query), len(self._words)):
             if len(chosen) == MOST:

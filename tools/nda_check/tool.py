@@ -12,13 +12,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.errors import InputError, ToolError
+from seamline.errors import InputError, ToolCallError
 from seamline.models.protocol import DecideRequest
 from seamline.models.skills import Level, Marks
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
 from seamline.tools.text import sentences
 
-from .passages import Sentences, model_text
+from .passages import READ_WORDS, Sentences, model_text
 
 __all__ = ["Input", "Output", "Piece", "Settings", "Statement", "run"]
 
@@ -35,6 +35,7 @@ ANSWERS: dict[str, Answer] = {
 """What this tool calls the skill's labels."""
 
 _UNSURE = "the skill is not sure of this answer"
+_UNASKED = "no sentence shares a word with this statement, so the skill was not asked"
 
 
 class _Frozen(BaseModel):
@@ -84,11 +85,12 @@ class Output(ToolOutput):
     statements: tuple[Statement, ...]
 
     def facts(self) -> dict[str, FactValue]:
-        """How many statements were answered how."""
-        return {
+        """How many statements there are, and how many were answered how."""
+        answers = {
             f"statements {answer}": sum(one.answer == answer for one in self.statements)
             for answer in ANSWERS.values()
         }
+        return {"statements checked": len(self.statements), **answers}
 
 
 class Asked(_Frozen):
@@ -100,10 +102,10 @@ class Asked(_Frozen):
 
 
 class Settings(_Frozen):
-    """The statements, and the length of the passage that is read for each."""
+    """The statements, and the most words of the passage that is read for each."""
 
     statements: tuple[Asked, ...]
-    passage_words: int = Field(gt=0)
+    passage_words: int = Field(gt=0, le=READ_WORDS)
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,11 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
 
     Raises:
         InputError: A clause lies outside the text.
-        ToolError: The skill has other labels.
+        ToolCallError: The skill has other labels.
         ModelError: The skill could not answer.
     """
     if set(context.contract.labels) != set(ANSWERS):
-        raise ToolError(
+        raise ToolCallError(
             f"skill {context.spec.skill!r} has the labels {', '.join(context.contract.labels)}; "
             f"this tool needs {', '.join(ANSWERS)}"
         )
@@ -227,5 +229,5 @@ def _statement(asked: Asked, answer: _Read | None, place: Place | None, marks: M
         start=place[0] if place else None,
         end=place[1] if place else None,
         needs_review=unsure,
-        reasons=(_UNSURE,) if unsure else (),
+        reasons=(_UNSURE if answer else _UNASKED,) if unsure else (),
     )

@@ -15,8 +15,6 @@ from seamline.models.skills import Level, Marks
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
 from seamline.tools.evidence import Declined, Span
 
-from .choices import told
-
 Assertion = Literal["present", "negated", "family", "historical", "possible"]
 
 _DECLINED = {
@@ -190,7 +188,7 @@ def _request(mention: Found, limits: _Limits, context: ToolContext, said: str) -
     text = mention.context or mention.text
     return context.contract.request(
         {"text": f"{text} {said}".strip(), "mention": mention.text},
-        told(mention.candidates[: limits.candidates]),
+        [{"title": c.title} for c in mention.candidates[: limits.candidates]],
     )
 
 

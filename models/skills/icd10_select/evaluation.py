@@ -34,7 +34,6 @@ _VAGUE = frozenset({"R69", "R52"})
 """Illness and pain, unspecified: given to most cases, and named by no words of their own."""
 
 _TOOLS = Path(__file__).resolve().parents[3] / "tools"
-_CHOICES = load_module(_TOOLS / "icd10_select" / "choices.py")
 _BARE = SkillContract(
     read="branches",
     system="You assign ICD-10-CM codes to clinical text.",
@@ -82,7 +81,7 @@ def _rows(data: Path) -> Sequence[EvalRow]:
                 gold=frozenset(row["code"].split(";")),
                 text=text,
                 slices=(system,),
-                choices=tuple(_CHOICES.told(hits)),
+                choices=tuple({"title": hit.title} for hit in hits),
                 names=tuple(hit.code for hit in hits),
                 retrieved=tuple(hit.score for hit in hits),
             )
@@ -139,7 +138,7 @@ def _mentions(file: Path) -> list[EvalRow]:
                     context={"text": finder.around(text, mention), "mention": words},
                     gold=gold,
                     text=words,
-                    choices=tuple(_CHOICES.told(own)),
+                    choices=tuple({"title": hit.title} for hit in own),
                     names=tuple(hit.code for hit in own),
                     retrieved=tuple(hit.score for hit in own),
                     group=group,

@@ -29,8 +29,10 @@ __all__ = ["evaluation"]
 _FILE = "contracts/contractnli_dev.jsonl"
 _DOCUMENTS = "contracts/contractnli_dev_documents.json"
 _TRAINING = "contracts/contractnli_train.jsonl"
-_TOOL = Path(__file__).resolve().parents[4] / "tools" / "nda_check"
+_TOOLS = Path(__file__).resolve().parents[4] / "tools"
+_TOOL = _TOOLS / "nda_check"
 _PASSAGES = load_module(_TOOL / "passages.py")
+_SPLIT = load_module(_TOOLS / "split_clauses" / "tool.py")
 _TRAINED = load_module(Path(__file__).with_name("data.py"))
 _BINS = 10
 _CHOICES = {"NotMentioned": "Not mentioned"}
@@ -96,7 +98,8 @@ def _document_rows(data: Path) -> list[EvalRow]:
     rows = []
     for document in told["documents"]:
         text = document["text"]
-        places = list(sentences(text))
+        pieces = _SPLIT.split(text).clauses
+        places = [place for one in pieces for place in sentences(text, one.start, one.end)]
         index = _PASSAGES.Sentences([text[start:end] for start, end in places])
         for key, noted in document["annotation_sets"][0]["annotations"].items():
             statement = told["labels"][key]["hypothesis"]

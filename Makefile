@@ -49,5 +49,5 @@ $(VENV)/.local: pyproject.toml constraints.txt hatch_build.py | $(VENV)/bin/pyth
 
 $(VENV)/.dev: pyproject.toml constraints.txt hatch_build.py | $(VENV)/.local
 	@echo "Installing what tests and checks need"
-	@$(PIP) -e '.[local,train,documents,dev]'
+	@$(PIP) -e '.[local,train,qlora,documents,dev]'
 	@touch $@

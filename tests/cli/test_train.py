@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from seamline.cli.train import _not_packaged, _same_rows
-from seamline.errors import ConfigError
+from seamline.cli.train import _not_packaged
+from seamline.models.bases import BaseSpec, default_cache, pull, verify
+from seamline.models.digests import weights_digest
+from seamline.models.skills import Skill
 from seamline.project import Project
 
 Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -72,18 +75,36 @@ def test_a_wrong_label_is_one_error_without_a_traceback(seamline: Seamline, outs
     assert done.stdout == ""
 
 
-def test_checkpoints_of_other_rows_are_not_gone_on_from(tmp_path: Path) -> None:
-    work = tmp_path / "training"
-    work.mkdir()
-    _same_rows(work, {"data": "a", "rows": None})
-    (work / "checkpoints").mkdir()
-    _same_rows(work, {"data": "a", "rows": None})
-    for other in ({"data": "b", "rows": None}, {"data": "a", "rows": 5}):
-        with pytest.raises(ConfigError, match="made on other rows; remove"):
-            _same_rows(work, other)
-    (work / "trained_on.json").unlink()
-    with pytest.raises(ConfigError, match="made on other rows; remove"):
-        _same_rows(work, {"data": "a", "rows": None})
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_recipe_becomes_a_skill(
+    seamline: Seamline, outside: Path, shelf: Path, base_spec: BaseSpec, root: Path
+) -> None:
+    shutil.copytree(root / "models" / "bases", shelf / "models" / "bases", dirs_exist_ok=True)
+    home = {"SEAMLINE_HOME": str(default_cache().parent)} if "SEAMLINE_HOME" in os.environ else {}
+    command = ("train", "mail_topic@0.1.0", "--data", str(outside), "--json")
+    done = seamline(*command, env=home)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["skill"] == "mail_topic@0.1.0"
+    assert (report["method"], report["learning_rate"], report["alpha"]) == ("lora", 6e-4, 32)
+    assert report["held_out_rows"] >= 2
+    assert not report["cached"]
+    folder = shelf / "models" / "skills" / "mail_topic" / "0.1.0"
+    assert Skill(folder).spec.adapter.digest == report["adapter"]
+    assert (folder / "work" / "loss.png").is_file()
+    again = json.loads(seamline(*command, env=home).stdout)
+    assert again == report | {"cached": True}
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "method: full\n")
+    done = seamline(*command[:-1], env=home)
+    assert done.returncode == 0, done.stderr
+    assert "mail_topic@0.1.0: full, sft, learning rate 6e-05" in done.stdout
+    assert "seamline models pull mail_topic-0.1.0" in done.stdout
+    made = BaseSpec.load(shelf / "models" / "bases" / "mail_topic-0.1.0.yaml")
+    pulled = pull(made, cache=shelf / "cache")
+    assert verify(made, cache=shelf / "cache").digest == made.digest != base_spec.digest
+    assert weights_digest(pulled / "model.safetensors") == made.digest
 
 
 @pytest.mark.model
@@ -99,7 +120,7 @@ def test_a_trial_leaves_the_version_as_it_is(
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["steps"] >= 1
-    assert report["adapter_folder"] == str(work)
+    assert report["left_in"] == str(work)
     assert (work / "adapter_model.safetensors").is_file()
     assert [file.name for file in folder.iterdir()] == ["recipe.yaml"]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,6 +222,37 @@ bases.convert = convert
 spec = bases.BaseSpec.model_validate_json(sys.argv[1])
 bases.pull(spec, cache=Path(sys.argv[2]))
 """
+
+
+def test_a_folder_on_this_machine_is_a_source(declared: dict[str, Any], tmp_path: Path) -> None:
+    source = tmp_path / "made"
+    (source / "modeling_tiny.py").write_text("raise SystemExit")
+    (source / "pytorch_model.bin").write_bytes(b"pickle")
+    del declared["gguf"]
+    declared["sources"] = [{"kind": "folder", "path": str(source)}]
+    spec = BaseSpec.model_validate(declared)
+    cache = tmp_path / "cache"
+    folder = bases.pull(spec, cache=cache)
+    assert {file.name for file in folder.iterdir()} == {
+        "chat_template.jinja",
+        "manifest.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
+    assert bases.verify(spec, cache=cache).source == str(source)
+    write_weights(source / "model.safetensors", b"\0" * 16)
+    with pytest.raises(ModelError, match="tiny has digest"):
+        bases.pull(spec, cache=cache, force=True)
+    shutil.rmtree(source)
+    with pytest.raises(ModelError, match=r"made holds no model\.safetensors; put the folder there"):
+        bases.pull(spec, cache=cache, force=True)
+    assert bases.path(spec, cache=cache) == folder
+
+
+def test_a_wheel_needs_what_it_holds(declared: dict[str, Any]) -> None:
+    del declared["gguf"]
+    with pytest.raises(ValueError, match="a source of kind wheel needs `gguf`"):
+        BaseSpec.model_validate(declared)
 
 
 def test_a_killed_pull_starts_over(spec: BaseSpec, converted: list[Path], tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ class Two(torch.nn.Module):  # type: ignore[misc,name-defined]
 
 def adapted(**options: Any) -> Any:
     torch.manual_seed(3)
-    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["up", "down"], **options)
+    options = {"lora_alpha": 8} | options
+    config = peft.LoraConfig(r=4, target_modules=["up", "down"], **options)
     model = peft.get_peft_model(Two(), config)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -39,8 +40,10 @@ def gradients(model: Any, x: Any) -> tuple[Any, dict[str, Any]]:
     return out, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-def test_outputs_and_gradients_are_those_of_peft() -> None:
-    plain = adapted()
+@pytest.mark.parametrize("rslora", [False, True])
+def test_outputs_and_gradients_are_those_of_peft(rslora: bool) -> None:
+    # A scale of 2 both times: 8 / 4, and 4 / sqrt(4).
+    plain = adapted(use_rslora=True, lora_alpha=4) if rslora else adapted()
     merged = copy.deepcopy(plain)
     assert train_merged(merged) == 2
     left, right = torch.randn(2, 5, 12, requires_grad=True), None

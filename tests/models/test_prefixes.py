@@ -46,7 +46,7 @@ REQUESTS = [_request(text, topic) for text in TEXTS for topic in TOPICS]
 @pytest.fixture(scope="module")
 def skills(tmp_path_factory: pytest.TempPathFactory, base_spec: BaseSpec, base_path: Path) -> Path:
     """A store with one aLoRA, trained for some steps on nine rows."""
-    from seamline.models.training import Example, train
+    from seamline.models.training import train
 
     folder = tmp_path_factory.mktemp("skills") / "topic" / "0.1.0"
     folder.mkdir(parents=True)
@@ -57,19 +57,22 @@ def skills(tmp_path_factory: pytest.TempPathFactory, base_spec: BaseSpec, base_p
         description="Says whether a text is about a topic.",
         licence="Apache-2.0",
         contract=CONTRACT,
-        kind="alora",
+        method="alora",
         training=Training(rank=8, alpha=16, learning_rate=3e-3, epochs=24, batch_tokens=256),
     )
     (folder / "recipe.yaml").write_text(
         json.dumps(recipe.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8"
     )
-    gold = [text == topic for text in range(3) for topic in range(3)]
-    examples = [
-        Example(request=request, gold=(int(right), int(not right)))
-        for request, right in zip(REQUESTS, gold, strict=True)
+    rows = [
+        {
+            "context": {"text": text, "topic": topic},
+            "labels": ["Yes" if TEXTS.index(text) == TOPICS.index(topic) else "No"],
+        }
+        for text in TEXTS
+        for topic in TOPICS
     ]
     work = folder.parent / "work"
-    report = train(recipe, examples, base=base_path, out=work)
+    report = train(recipe, rows, base=base_path, out=work, tick=lambda *_: None)
     assert report["steps"] > 1
     package(folder, work, base_spec, work=work)
     return folder.parent.parent
@@ -133,10 +136,10 @@ def test_lora_and_alora_skills_stand_side_by_side(model: LocalModel) -> None:
 def test_a_store_keeps_what_one_pass_gives(base_path: Path, tmp_path: Path) -> None:
     import torch
 
+    from seamline.models.methods import load_base
     from seamline.models.prefixes import PrefixStore
-    from seamline.models.training import load_base
 
-    causal, _ = load_base(base_path, dtype=torch.float32)
+    causal, _ = load_base(base_path, "full")
     rows = [
         Row(prefix=prefix, branches=((7, 8, 9), (5,)))
         for prefix in ((1, 4, 9, 16), (1, 2), (1, 4, 9, 16))
@@ -167,12 +170,10 @@ def test_a_store_keeps_what_one_pass_gives(base_path: Path, tmp_path: Path) -> N
 def test_a_disk_without_room_is_told_beforehand(
     base_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
+    from seamline.models.methods import load_base
     from seamline.models.prefixes import PrefixStore
-    from seamline.models.training import load_base
 
-    causal, _ = load_base(base_path, dtype=torch.bfloat16)
+    causal, _ = load_base(base_path, "alora")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.total - 9, 9)

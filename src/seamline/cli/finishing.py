@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seamline.models.dataset.stage import Prepared
     from seamline.models.recipes import Recipe
 
-__all__ = ["calibrate_stage", "package_stage"]
+__all__ = ["base_stage", "calibrate_stage", "package_stage"]
 
 _BUILDING = ".uncalibrated-"
 
@@ -34,6 +34,8 @@ def calibrate_stage(
     from seamline.models.making import CALIBRATION
 
     ref = f"{recipe.skill}@{recipe.version}"
+    if recipe.contract.read == "text":
+        raise ConfigError(f"{ref} writes text, and only scores are calibrated; leave the stage out")
     if recipe.calibration.fixed is not None:
         common.err().print(f"{ref} is calibrated by hand: calibration.fixed in recipe.yaml")
         return {"fixed": recipe.calibration.fixed.model_dump(mode="json")}
@@ -83,6 +85,15 @@ def package_stage(base: BaseSpec, folder: Path, work: Path, ref: str) -> dict[st
         "folder": str(folder),
         "warnings": list(packaged.warnings),
     }
+
+
+def base_stage(recipe: Recipe, base: BaseSpec, work: Path, into: Path) -> dict[str, Any]:
+    """Declare the base that `method: full` made, in the project's `models/bases`."""
+    from seamline.models.checkpoints import FULL
+    from seamline.models.packaging import declare_base
+
+    declared = declare_base(recipe, base, work / FULL, into)
+    return {"base": declared.stem, "declared": str(declared)}
 
 
 def _adapter(folder: Path, work: Path, ref: str) -> tuple[Path, str]:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from seamline.agents.events import AgentEvent
 
-__all__ = ["QUIET_SECONDS", "CountProgress", "RunProgress", "TransferProgress", "Waiting"]
+__all__ = [
+    "QUIET_SECONDS",
+    "CountProgress",
+    "RunProgress",
+    "StepProgress",
+    "TransferProgress",
+    "Waiting",
+]
 
 QUIET_SECONDS = 2.0
 """What takes no longer than this tells nothing."""
@@ -66,6 +73,13 @@ class _Ticker:
                 print(f"{self._line} ({seconds:.0f} s)", file=sys.stderr, flush=True)
                 wait = PLAIN_EVERY
 
+    def _bar(self, done: int, total: int) -> str:
+        """A bar where there is a terminal to draw it on."""
+        if not total or not self._terminal:
+            return ""
+        full = round(24 * done / total)
+        return " " + "█" * full + "░" * (24 - full)
+
     def _live(self) -> None:
         if self._status is None:
             from rich.status import Status
@@ -115,8 +129,24 @@ class TransferProgress(_Ticker):
     def __call__(self, done: int, total: int, what: str) -> None:
         """Take one report."""
         share = f" {done / total:.0%} of {total / 1e6:,.0f} MB" if total else ""
-        bar = ""
-        if total and self._terminal:
-            full = round(24 * done / total)
-            bar = " " + "█" * full + "░" * (24 - full)
-        self._line = f"{what}{bar}{share}"
+        self._line = f"{what}{self._bar(done, total)}{share}"
+
+
+class StepProgress(_Ticker):
+    """Tells how many of how many are done, of what, and about how long the rest takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since = (0, 0, 0.0)
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Take one report."""
+        # What goes on starts at a later step, and its speed is that of its own steps.
+        now = time.monotonic()
+        first, of, started = self._since
+        if of != total or done < first:
+            first, of, started = self._since = done, total, now
+        left = ""
+        if done > first:
+            left = f", {(now - started) / (done - first) * (total - done) / 60:.0f} min left"
+        self._line = f"{self._bar(done, total)} {done} of {total}: {what}{left}".strip()

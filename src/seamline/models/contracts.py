@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seamline.errors import SkillError
-from seamline.models.protocol import Ask, Choice, DecideRequest
+from seamline.models.protocol import Ask, Choice, DecideRequest, WriteRequest
 
 __all__ = ["SkillContract"]
 
@@ -26,7 +26,8 @@ class SkillContract(BaseModel):
 
     `read: branches` asks one yes/no question per choice after a shared prefix and reads the
     logits of the two answer tokens; `read: labels` reads the logits of one verbaliser token
-    per label at the end of the prompt. Nothing is decoded in either case.
+    per label at the end of the prompt. Nothing is decoded in either case. `read: text` writes
+    free text behind the prompt.
 
     Attributes:
         system: Instructions; empty when each request brings its own (as `decide` does).
@@ -45,7 +46,7 @@ class SkillContract(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    read: Literal["branches", "labels"]
+    read: Literal["branches", "labels", "text"]
     system: str = ""
     context: str = "{{ context }}"
     question: str = ""
@@ -67,7 +68,7 @@ class SkillContract(BaseModel):
                 raise ValueError(f"none_label {self.none_label!r} is not among the labels")
         elif self.question:
             raise ValueError("`question` is for `read: labels`; branches are asked by `frames`")
-        elif not self.frames:
+        elif self.read == "branches" and not self.frames:
             raise ValueError("`read: branches` needs `frames`, one per kind of question it answers")
         for ask, frame in self.frames.items():
             if "{text}" not in frame:
@@ -112,6 +113,17 @@ class SkillContract(BaseModel):
             choices=tuple(Choice(name=str(i), text=text) for i, text in enumerate(texts)),
         )
 
+    def write_request(self, context: Mapping[str, Any]) -> WriteRequest:
+        """The request for a text about one row of `context` variables.
+
+        Raises:
+            SkillError: The template needs a variable that was not given.
+        """
+        return WriteRequest(
+            instructions=self.system,
+            context=self._render("context", self.context, context),
+        )
+
     def framed(self, request: DecideRequest) -> list[str]:
         """Each choice of `request` as the question that the base reads.
 
@@ -120,7 +132,7 @@ class SkillContract(BaseModel):
         """
         frame = self.frames.get(request.ask)
         if frame is None:
-            known = ", ".join(sorted(self.frames)) or "labels"
+            known = ", ".join(sorted(self.frames)) or f"none, it gives {self.read}"
             raise SkillError(
                 f"this skill does not answer {request.ask!r} questions; it answers: {known}. "
                 "Ask it one of those, or use another skill."

@@ -143,6 +143,10 @@ class Encoder:
         text = self._text_ids(context.strip())
         return self._head + self._text_ids(instructions) + self._middle + text + self._tail
 
+    def text(self, text: str) -> tuple[int, ...]:
+        """The ids of a text, whose special tokens are text."""
+        return self._text_ids(text)
+
     def _template_ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seamline.models.bases import BaseSpec
+import yaml
+
+from seamline.models.bases import BaseSpec, FolderSource
 from seamline.models.cards import is_packaged, render_card
-from seamline.models.digests import weights_digest
+from seamline.models.digests import tokenizer_digest, weights_digest
 from seamline.models.evaluation.cards import numbers_of, records_of, summaries
 from seamline.models.evaluation.records import Record
 from seamline.models.making import WEIGHTS, Made
 from seamline.models.recipes import Recipe
 from seamline.models.skills import AdapterSpec, BaseRef, Calibration, Skill, SkillSpec, write_spec
 
-__all__ = ["Packaged", "package", "write_skill"]
+__all__ = ["Packaged", "declare_base", "package", "write_skill"]
 
 _CARD = "README.md"
 
@@ -87,12 +90,6 @@ def write_skill(
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     # PEFT writes the path of the training machine here.
     config["base_model_name_or_path"] = base.name
-    weights = folder / WEIGHTS
-    if adapter.resolve() != folder.resolve():
-        shutil.copyfile(adapter / WEIGHTS, weights)
-    (folder / "adapter_config.json").write_text(
-        json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
     spec = SkillSpec(
         name=recipe.skill,
         version=recipe.version,
@@ -105,7 +102,7 @@ def write_skill(
             tokenizer_digest=base.tokenizer_digest,
             chat_template_digest=base.chat_template_digest,
         ),
-        adapter=AdapterSpec(digest=weights_digest(weights), rank=config["r"]),
+        adapter=AdapterSpec(digest=weights_digest(adapter / WEIGHTS), rank=config["r"]),
         contract=recipe.contract,
         max_tokens=recipe.max_tokens,
         calibration=calibration,
@@ -113,10 +110,48 @@ def write_skill(
         evaluated_with=recipe.evaluated_with,
         evaluation=evaluation,
     )
-    write_spec(folder, spec)
+    # All is written before anything is replaced, so a full disk leaves the skill as it was.
+    with tempfile.TemporaryDirectory(prefix=".packaging-", dir=folder) as name:
+        packed = Path(name)
+        if adapter.resolve() != folder.resolve():
+            shutil.copyfile(adapter / WEIGHTS, packed / WEIGHTS)
+        (packed / "adapter_config.json").write_text(
+            json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
+        write_spec(packed, spec)
+        for file in packed.iterdir():
+            file.replace(folder / file.name)
     skill = Skill(folder)
     skill.check()
     return skill
+
+
+def declare_base(recipe: Recipe, base: BaseSpec, weights: Path, into: Path) -> Path:
+    """Declares the base that `method: full` made of `base`, as `into/<skill>-<version>.yaml`.
+
+    Args:
+        recipe: What it was made by.
+        base: The base that was trained.
+        weights: The folder with the new one.
+        into: The project's `models/bases`.
+    """
+    file = weights / "model.safetensors"
+    made = BaseSpec(
+        name=f"{recipe.skill}-{recipe.version}",
+        description=f"{base.name}, all weights trained for {recipe.skill}@{recipe.version}",
+        licence=recipe.licence,
+        homepage=base.homepage,
+        model=base.model,
+        sources=(FolderSource(kind="folder", path=weights.resolve()),),
+        size=file.stat().st_size,
+        digest=weights_digest(file),
+        tokenizer_digest=tokenizer_digest(weights / "tokenizer.json"),
+        chat_template_digest=base.chat_template_digest,
+    )
+    target = into / f"{made.name}.yaml"
+    text = yaml.safe_dump(made.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    target.write_text(text, encoding="utf-8")
+    return target
 
 
 def _earlier(folder: Path, digest: str) -> SkillSpec | None:

@@ -13,7 +13,10 @@ from seamline.models.dataset.settings import Balance, DataSettings, Source
 from seamline.models.declarations import read_yaml
 from seamline.models.skills import Calibration, Confidence
 
-__all__ = ["CalibrationSettings", "Recipe", "Source", "Training"]
+__all__ = ["CalibrationSettings", "Method", "Objective", "Recipe", "Source", "Training"]
+
+Method = Literal["lora", "alora", "rslora", "dora", "qlora", "full"]
+Objective = Literal["sft", "dpo"]
 
 
 class _Frozen(BaseModel):
@@ -23,19 +26,34 @@ class _Frozen(BaseModel):
 class Training(_Frozen):
     """How the adapter is trained.
 
-    `batch_tokens` are padded tokens a step; `scale` multiplies the number of rows that
-    `data.py` builds; `listwise` weighs the loss that ranks the choices of one row.
+    Attributes:
+        alpha: The adapter's scale times its rank (of `rslora`, times the root of its rank);
+            None takes the default of the method.
+        learning_rate: None takes the default of the method and the base's size.
+        batch_tokens: Padded tokens a step.
+        max_tokens: Tokens of one row; a longer context loses its middle.
+        listwise: Weight of the loss that ranks the choices of one row.
+        beta: How strongly `dpo` holds the adapter to where it started.
+        scale: Multiplies the number of rows that `data.py` builds.
+        evaluations: How often the held-out rows are read and a checkpoint is written.
+        patience: Readings without a lower loss after which the training stops.
+        held_out_rows: At most so many held-out rows are read, drawn by `seed`; 0 for none, and
+            then the last weights are kept.
     """
 
     rank: int = Field(default=16, ge=1, le=128)
-    alpha: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=6e-4, gt=0)
+    alpha: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
     epochs: float = Field(default=1.0, gt=0)
     batch_tokens: int = Field(default=2048, ge=256)
     max_tokens: int = Field(default=384, ge=64)
     warmup: float = Field(default=0.05, ge=0, le=1)
     listwise: float = Field(default=0.5, ge=0)
+    beta: float = Field(default=0.1, gt=0)
     scale: float = Field(default=1.0, gt=0)
+    evaluations: int = Field(default=10, ge=1)
+    patience: int = Field(default=3, ge=1)
+    held_out_rows: int = Field(default=200, ge=0)
     seed: int = 17
 
 
@@ -59,6 +77,10 @@ class Recipe(_Frozen):
     `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`.
     Without `data`, the rows are trained on as they are, and only counted. `limits` is what the
     card tells of where the skill must not be trusted.
+
+    Attributes:
+        method: What is trained: an adapter of this kind, or `full`: every weight of the base.
+        objective: `sft` learns the right answer, `dpo` the better of two texts.
     """
 
     skill: str
@@ -66,6 +88,8 @@ class Recipe(_Frozen):
     base: str
     description: str
     licence: str
+    method: Method = "lora"
+    objective: Objective = "sft"
     contract: SkillContract
     max_tokens: int = Field(default=1024, ge=64)
     training: Training = Training()
@@ -76,7 +100,28 @@ class Recipe(_Frozen):
     data: DataSettings | None = None
     continues: str | None = None
     limits: str = ""
-    kind: Literal["lora", "alora"] = "lora"
+
+    @property
+    def kind(self) -> Literal["lora", "alora"]:
+        """The skill's kind: how its adapter is run."""
+        return "alora" if self.method == "alora" else "lora"
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        writes = self.contract.read == "text"
+        if (self.objective == "dpo") != writes:
+            raise ValueError(
+                "`objective: dpo` prefers one text to another, so it needs a contract with "
+                "`read: text`, and such a contract needs it"
+            )
+        if self.objective == "dpo" and self.method in ("alora", "full"):
+            raise ValueError(
+                f"`objective: dpo` trains an adapter that acts from the first token, not "
+                f"{self.method}; set method to lora, rslora, dora or qlora"
+            )
+        if self.method == "full" and self.continues is not None:
+            raise ValueError("`method: full` starts from the base, so it has no `continues`")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -86,12 +131,13 @@ class Recipe(_Frozen):
                 f"source {readable[0]!r} is read from a file, so the recipe needs a `data` "
                 "section; `data: {}` takes the defaults"
             )
-        if self.contract.read == "branches":
+        if self.contract.read != "labels":
             columns = [source.title for source in self.sources if source.fields is not None]
             if columns:
                 raise ValueError(
                     f"source {columns[0]!r} has `fields`, which give one label a row, but the "
-                    "contract reads branches; give whole rows in a JSONL without `fields`"
+                    f"contract reads {self.contract.read}; give whole rows in a JSONL without "
+                    "`fields`"
                 )
             if self.data is not None and self.data.balance != Balance():
                 raise ValueError("`balance` needs a contract that reads labels")

@@ -1,37 +1,41 @@
-"""Train a skill's adapter from its recipe: `python -m seamline.models.training FOLDER`.
+"""Train what a recipe asks for, on prepared rows.
 
-The rows come from the skill's own `data.py`, the prompt from its contract, the loop from
-transformers' `Trainer` (checkpoints, resume, seed), the adapter from PEFT. What is ours is
-the loss: it is read at the last token of every branch, on the logits of the answer tokens
-alone, so neither a vocabulary-sized softmax nor a decoded token is ever computed. And LoRA
-layers train on merged weights (`merged_lora`).
+The prompt comes from the skill's contract, the loop from transformers' `Trainer` (checkpoints,
+resume, seed), the adapter from PEFT, the loss of preferences from trl (`preference`). What is
+ours is the loss of an answer: it is read at the last token of every branch, on the logits of the
+answer tokens alone, so neither a vocabulary-sized softmax nor a decoded token is ever computed.
+And LoRA layers train on merged weights (`merged_lora`).
 """
 
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import Trainer, TrainingArguments
 
 from seamline.errors import ConfigError
+from seamline.models import fitting, methods
+from seamline.models.checkpoints import FULL, disk_errors
 from seamline.models.contracts import SkillContract
-from seamline.models.dataset.duplicates import Tick
 from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
+from seamline.models.making import WEIGHTS
 from seamline.models.merged_lora import train_merged
 from seamline.models.prefixes import PrefixStore
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.recipes import Recipe, Training
 
-__all__ = ["Example", "examples_from", "load_base", "train"]
+__all__ = ["Example", "examples_from", "train"]
 
 
 class Example(BaseModel):
@@ -54,10 +58,15 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
     "context", "branches": [{"text", "label"}]}`.
 
     Raises:
-        ConfigError: A label is outside the contract's set.
+        ConfigError: A label is outside the contract's set, or a row has none.
     """
     names = list(contract.labels)
     for row in rows:
+        if not row["labels" if contract.read == "labels" else "branches"]:
+            raise ConfigError(
+                f"a training row has no {contract.read}: {str(row['context'])[:80]!r}; "
+                "remove it, or add `data: {}` to the recipe, which drops such rows"
+            )
         group, stage = str(row.get("source") or ""), int(row.get("stage", 1))
         if contract.read == "labels":
             unknown = set(row["labels"]) - set(names)
@@ -88,16 +97,6 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
         yield Example(request=request, gold=gold, group=group, stage=stage)
 
 
-def load_base(path: Path, *, dtype: torch.dtype, attention: str = "sdpa") -> tuple[Any, Any]:
-    """The base model and its tokenizer, from a local folder only."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, attn_implementation=attention, local_files_only=True
-    )
-    return model, AutoTokenizer.from_pretrained(path, local_files_only=True)
-
-
 _WINDOW = 16
 """Batches of an aLoRA that are cut from rows of one draw: alike in length, mixed in content."""
 
@@ -105,7 +104,10 @@ _WINDOW = 16
 class _Batches(Dataset[dict[str, Any]]):
     """Pre-packed batches of similar length, stage by stage; an item is a whole batch.
 
-    With `held`, prefixes come from there, and a batch is fed its branches alone.
+    Attributes:
+        held: Where prefixes come from, of which a batch is then fed the branches alone.
+        first: The place of the first row there.
+        wait: How many of the batches come before the last stage.
     """
 
     def __init__(
@@ -114,16 +116,19 @@ class _Batches(Dataset[dict[str, Any]]):
         examples: Sequence[Example],
         settings: Training,
         pad_id: int,
-        held: PrefixStore | None = None,
+        held: PrefixStore | None,
+        first: int,
     ) -> None:
         self.rows, self.golds = rows, [example.gold for example in examples]
-        self.pad_id, self.held = pad_id, held
+        self.pad_id, self.held, self.first = pad_id, held, first
         self.groups: list[list[int]] = []
+        self.wait = 0
         rng = random.Random(settings.seed)
         for stage in sorted({example.stage for example in examples}):
             own = [i for i, example in enumerate(examples) if example.stage == stage]
             packed = self._packed(own, settings.batch_tokens, rng)
             rng.shuffle(packed)
+            self.wait = len(self.groups)
             self.groups += packed
 
     def _packed(self, own: list[int], most: int, rng: random.Random) -> list[list[int]]:
@@ -153,7 +158,7 @@ class _Batches(Dataset[dict[str, Any]]):
         return {
             "batch": laid(rows, pad_id=self.pad_id, dtype=torch.bfloat16),
             "gold": [self.golds[i] for i in group],
-            "rows": group,
+            "rows": [self.first + i for i in group],
         }
 
 
@@ -170,8 +175,6 @@ class _SkillTrainer(Trainer):
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
-        # It prints to stdout, which is the report's.
-        self.remove_callback(PrinterCallback)
         self._answers = torch.tensor(list(answer_ids))
         self._settings, self._labels, self._held = settings, labels, held
 
@@ -189,7 +192,7 @@ class _SkillTrainer(Trainer):
     ) -> Any:
         """The loss of one batch; the signature is that of transformers."""
         batch: Batch = inputs["batch"]
-        causal = model.get_base_model()
+        causal = methods.causal(model)
         device = causal.device
         hidden = causal.model(
             input_ids=batch.input_ids.to(device),
@@ -208,6 +211,17 @@ class _SkillTrainer(Trainer):
             return functional.cross_entropy(logits, target)
         return self._branch_loss(logits[:, 0] - logits[:, 1], inputs["gold"])
 
+    def prediction_step(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,  # noqa: ARG002
+        ignore_keys: Any = None,  # noqa: ARG002
+    ) -> Any:
+        """The loss of one held-out batch; the signature is that of transformers."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, inputs).detach(), None, None
+
     def _branch_loss(self, margins: torch.Tensor, golds: Sequence[tuple[int, ...]]) -> Any:
         flat = torch.tensor([g for gold in golds for g in gold], dtype=torch.float32)
         loss = functional.binary_cross_entropy_with_logits(margins, flat.to(margins.device))
@@ -225,134 +239,180 @@ class _SkillTrainer(Trainer):
         return loss
 
 
-class _Steps(TrainerCallback):
-    """Tells the steps done, and the last loss."""
-
-    def __init__(self, tick: Tick) -> None:
-        self._tick, self._loss = tick, ""
-
-    def on_log(self, args: Any, state: Any, control: Any, **rest: Any) -> None:  # noqa: ARG002
-        loss = rest.get("logs", {}).get("loss")
-        self._loss = f", loss {float(loss):.3f}" if loss is not None else self._loss
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        self._tick(state.global_step, state.max_steps, f"steps of training{self._loss}")
-
-
 def train(
     recipe: Recipe,
-    examples: Iterable[Example],
+    rows: Iterable[Mapping[str, Any]],
+    held_out: Iterable[Mapping[str, Any]] = (),
     *,
     base: Path,
     out: Path,
+    tick: fitting.Tick,
     start_from: Path | None = None,
-    tick: Tick | None = None,
 ) -> dict[str, Any]:
-    """Train one adapter into `out` (a PEFT folder) and return what the run did.
+    """Train what the recipe asks for into `out`, and return what the run did.
 
     An aLoRA is trained behind prefixes that the bare base has read once (`PrefixStore`). An
-    interrupted run goes on from its last checkpoint in `out/checkpoints`; `start_from`
-    continues another adapter's weights on these examples.
+    adapter is a PEFT folder in `out`; of `method: full`, `out/base` is a base. The losses are
+    in `out/loss.json` and `out/loss.png`. An interrupted run goes on from its last checkpoint,
+    and gives what it would have given uninterrupted.
+
+    Args:
+        recipe: Method, objective, contract and settings.
+        rows: The rows to train on, in their order.
+        held_out: The rows by whose loss the training stops, and the best weights are chosen.
+        base: Folder of the base.
+        out: Where everything is written.
+        tick: Gets (done, all, what): the prefixes of an aLoRA, then the steps with their losses.
+        start_from: An adapter whose weights are trained on.
 
     Raises:
-        ConfigError: There is nothing to train on, or only one class.
+        ConfigError: There is nothing to train on, or only one class; the method does not run
+            here; the training diverged; the disk is full.
+        SkillError: The contract cannot make a prompt of a row.
     """
-    settings, contract = recipe.training, recipe.contract
-    torch.manual_seed(settings.seed)
-    random.seed(settings.seed)
-    examples = list(examples)
-    _need_two_classes(examples, recipe.skill)
-    model, tokenizer = load_base(base, dtype=torch.bfloat16, attention="eager")
-    encoder = Encoder(tokenizer, max_tokens=settings.max_tokens)
-    rows = [encoder.row(example.request, contract) for example in examples]
-    words = contract.labels.values() if contract.read == "labels" else contract.answers
-    held = None
-    if recipe.kind == "alora":
-        held = PrefixStore(model, [row.prefix for row in rows], folder=out / "prefixes", tick=tick)
-    dataset = _Batches(rows, examples, settings, tokenizer.pad_token_id or 0, held)
-    peft_model = _adapter(model, settings, start_from)
-    train_merged(peft_model)
-    checkpoints = out / "checkpoints"
-    trainer = _SkillTrainer(
-        answer_ids=[encoder.token(word) for word in words],
-        settings=settings,
-        labels=contract.read == "labels",
-        held=held,
-        model=peft_model,
-        args=_arguments(settings, len(dataset), checkpoints),
-        train_dataset=dataset,
-        data_collator=lambda items: items[0],
-        callbacks=[_Steps(tick)] if tick else [],
-    )
-    result = trainer.train(resume_from_checkpoint=_last(checkpoints))
-    _save(peft_model, out, encoder.invocation(contract) if recipe.kind == "alora" else ())
+    fitting.require_packages("accelerate", "matplotlib")
+    out.mkdir(parents=True, exist_ok=True)
+    with disk_errors(out):
+        if recipe.objective == "dpo":
+            from seamline.models.preference import fit_pairs as fit
+        else:
+            fit = _fit_answers
+        trained = fit(recipe, rows, held_out, base=base, out=out, tick=tick, start_from=start_from)
+        fitting.write_curve(trained.fitted.curve, out)
+        _save(trained, out)
+    return _report(recipe, trained)
+
+
+def _report(recipe: Recipe, trained: fitting.Trained) -> dict[str, Any]:
+    fitted = trained.fitted
+    held_out = {point.step: point.loss for point in fitted.curve.held_out}
+    kept = fitted.curve.best or fitted.steps
     return {
-        "rows": len(rows),
-        "tokens": sum(map(len, rows)),
-        "steps": result.global_step,
-        "loss": round(result.training_loss, 4),
-        "seconds": round(result.metrics.get("train_runtime", 0.0)),
+        "method": recipe.method,
+        "objective": recipe.objective,
+        "learning_rate": trained.taken.learning_rate,
+        "alpha": trained.taken.alpha,
+        **trained.counts,
+        "steps": fitted.steps,
+        "stopped_early": fitted.stopped_early,
+        "kept_step": kept,
+        "loss": round(fmean(point.loss for point in fitted.curve.train), 4),
+        "held_out_loss": held_out.get(kept),
+        "seconds": round(fitted.seconds),
     }
 
 
-def _need_two_classes(examples: Sequence[Example], skill: str) -> None:
-    if len({gold for example in examples for gold in example.gold}) < 2:
+def _taught(recipe: Recipe, rows: Iterable[Mapping[str, Any]]) -> list[Example]:
+    """The examples, which teach at least two labels, or the answers yes and no."""
+    examples = list(examples_from(rows, recipe.contract))
+    if recipe.contract.read == "labels":
+        classes = {at for example in examples for at, gold in enumerate(example.gold) if gold}
+    else:
+        classes = {gold for example in examples for gold in example.gold}
+    if len(classes) < 2:
         raise ConfigError(
-            f"{skill}: the {len(examples)} training rows hold fewer than two classes; "
+            f"{recipe.skill}: the {len(examples)} training rows hold fewer than two classes; "
             "add rows of the other one"
         )
+    return examples
 
 
-def _last(checkpoints: Path) -> str | None:
-    find: Any = get_last_checkpoint
-    found: str | None = find(str(checkpoints)) if checkpoints.is_dir() else None
-    return found
+def _fit_answers(
+    recipe: Recipe,
+    rows: Iterable[Mapping[str, Any]],
+    held_out: Iterable[Mapping[str, Any]],
+    *,
+    base: Path,
+    out: Path,
+    tick: fitting.Tick,
+    start_from: Path | None,
+) -> fitting.Trained:
+    """Learn the right answers: `objective: sft`."""
+    settings, contract = recipe.training, recipe.contract
+    examples = _taught(recipe, rows)
+    drawn = fitting.drawn(list(examples_from(held_out, contract)), settings)
+    tick(0, 1, "reading the base")
+    model, tokenizer = methods.load_base(base, recipe.method)
+    taken = methods.taken(recipe, model.num_parameters())
+    encoder = Encoder(tokenizer, max_tokens=settings.max_tokens)
+    # Told before the work, and not after it, where a contract has no words to call an aLoRA by.
+    invocation = encoder.invocation(contract) if recipe.method == "alora" else ()
+    encoded = [encoder.row(example.request, contract) for example in (*examples, *drawn)]
+    held = None
+    if invocation:
+        prefixes = [row.prefix for row in encoded]
+        held = PrefixStore(model, prefixes, folder=out / "prefixes", tick=tick)
+    dataset, read = _both(encoded, examples, drawn, settings, encoder, held)
+    plan = fitting.schedule(settings, len(dataset), wait=dataset.wait)
+    # Before the adapter is made, because its weights are drawn.
+    options = fitting.arguments(
+        settings, plan, learning_rate=taken.learning_rate, out=out, evaluate=read is not None
+    )
+    model = methods.attach(model, recipe, taken.alpha, start_from)
+    train_merged(model)
+    trainer = _SkillTrainer(
+        answer_ids=_answer_ids(encoder, contract),
+        settings=settings,
+        labels=contract.read == "labels",
+        held=held,
+        model=model,
+        args=TrainingArguments(
+            per_device_train_batch_size=1,
+            per_device_eval_batch_size=1,
+            # The weights are float32 only where all of them are trained.
+            bf16=recipe.method == "full",
+            **options,
+        ),
+        train_dataset=dataset,
+        eval_dataset=read,
+        data_collator=lambda items: items[0],
+    )
+    fitted = fitting.fit(trainer, settings, out, tick)
+    if invocation:
+        model.active_peft_config.alora_invocation_tokens = list(invocation)
+    counts = {
+        "rows": len(examples),
+        "held_out_rows": len(drawn),
+        "tokens": sum(map(len, dataset.rows)),
+    }
+    return fitting.Trained(model, tokenizer, taken, counts, fitted)
 
 
-def _save(peft_model: Any, out: Path, invocation: Sequence[int]) -> None:
-    for parameter in peft_model.parameters():
+def _answer_ids(encoder: Encoder, contract: SkillContract) -> list[int]:
+    words = contract.labels.values() if contract.read == "labels" else contract.answers
+    return [encoder.token(word) for word in words]
+
+
+def _both(
+    encoded: Sequence[Row],
+    examples: Sequence[Example],
+    drawn: Sequence[Example],
+    settings: Training,
+    encoder: Encoder,
+    held: PrefixStore | None,
+) -> tuple[_Batches, _Batches | None]:
+    """The batches to train on, and those that are held out, where there are some."""
+    pad, first = encoder.tokenizer.pad_token_id or 0, len(examples)
+    dataset = _Batches(encoded[:first], examples, settings, pad, held, 0)
+    read = _Batches(encoded[first:], drawn, settings, pad, held, first) if drawn else None
+    return dataset, read
+
+
+def _save(trained: fitting.Trained, out: Path) -> None:
+    """Write the weights in bfloat16, which is what they ran in; each file in one rename."""
+    model = trained.model
+    for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
-    if invocation:
-        peft_model.active_peft_config.alora_invocation_tokens = list(invocation)
-    peft_model.save_pretrained(str(out), safe_serialization=True)
-
-
-def _adapter(model: Any, settings: Training, start_from: Path | None) -> Any:
-    """The base with a trainable adapter; its weights are float32, the base's bfloat16."""
-    if start_from is None:
-        config = LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        )
-        peft_model: Any = get_peft_model(model, config)
-    else:
-        peft_model = PeftModel.from_pretrained(model, str(start_from), is_trainable=True)
-    for parameter in peft_model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return peft_model
-
-
-def _arguments(settings: Training, batches: int, checkpoints: Path) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, int(settings.warmup * batches * settings.epochs)),
-        per_device_train_batch_size=1,
-        use_cpu=not torch.cuda.is_available(),
-        max_grad_norm=1.0,
-        weight_decay=0.0,
-        logging_steps=20,
-        save_steps=100,
-        save_total_limit=1,
-        report_to=[],
-        disable_tqdm=True,
-        seed=settings.seed,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-    )
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=out) as name:
+        saving = Path(name)
+        if isinstance(model, PeftModel):
+            model.save_pretrained(name, safe_serialization=True, selected_adapters=["default"])
+            for file in ("adapter_config.json", WEIGHTS):
+                (saving / file).replace(out / file)
+            return
+        # In one file, because a base's digest is of one file.
+        model.save_pretrained(saving / FULL, max_shard_size="1000GB")
+        trained.tokenizer.save_pretrained(saving / FULL)
+        shutil.rmtree(out / FULL, ignore_errors=True)
+        (saving / FULL).rename(out / FULL)

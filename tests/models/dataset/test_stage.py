@@ -55,7 +55,7 @@ def test_each_step_counts_what_it_drops(stage: Stage) -> None:
     prepared = stage(files={"mails.jsonl": rows(60) + bad})
     assert step(prepared, "schema").reasons == {
         "no text": 1,
-        "no label or choice": 1,
+        "no label, choice or text": 1,
         "half of a surrogate pair": 1,
     }
     assert step(prepared, "normalise").changed == 1
@@ -294,7 +294,7 @@ BRANCHES = {
         (choices(kind="rules"), "asks 'rules'; the contract has frames: options"),
         (choices(kind="options"), "has a kind, so it needs instructions"),
         (choices(branches=[{"title": "flu", "label": "yes"}]), "row 3 of data.py is no row"),
-        (choices(branches=[]), "1 rows have no label or choice, which would spoil"),
+        (choices(branches=[]), "1 rows have no label, choice or text, which would spoil"),
     ],
 )
 def test_a_row_of_data_py_that_makes_no_prompt_is_told(
@@ -344,3 +344,34 @@ def test_the_shipped_skills_train_on_the_rows_of_their_own_code(
         tick=no_tick,
     )
     assert list(map(json.dumps, prepared.train_rows())) == list(map(json.dumps, expected))
+
+
+def pair(at: int, chosen: str, rejected: str) -> dict[str, Any]:
+    return {"context": {"text": f"about {distinct(at)}"}, "chosen": chosen, "rejected": rejected}
+
+
+def test_preferences_are_cleaned_and_parted(stage: Stage) -> None:
+    found = [pair(at, f"good {distinct(at + 100)}", "bad") for at in range(30)]
+    extra = [
+        pair(0, "another good one", "bad"),
+        pair(1, "bad", found[1]["chosen"]),
+        pair(40, "same", " same"),
+        pair(41, "", "worse"),
+        pair(42, "write to ann@example.org", "no"),
+    ]
+    recipe = declaration(objective="dpo", contract={"read": "text", "context": "{{ text }}"})
+    prepared = stage(recipe, files={"mails.jsonl": [*found, *extra]})
+    steps = {step.name: step for step in prepared.report.steps}
+    assert steps["schema"].reasons == {
+        "prefers a text to itself": 1,
+        "no label, choice or text": 1,
+    }
+    # Two better texts about one mail are no contradiction; a pair and its reverse are.
+    assert steps["contradictions"].reasons == {"same text, another answer": 2}
+    train, held_out = list(prepared.train_rows()), list(prepared.held_out_rows())
+    assert len(train) + len(held_out) == 31
+    texts = [{row["context"]["text"] for row in part} for part in (train, held_out)]
+    assert not texts[0] & texts[1]
+    assert any("[email]" in row["chosen"] for row in (*train, *held_out))
+    with pytest.raises(ConfigError, match='the texts "chosen" and "rejected"'):
+        stage(recipe, files={"mails.jsonl": [{"context": {"text": "a"}, "chosen": "b"}]})

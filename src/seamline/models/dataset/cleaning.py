@@ -10,7 +10,7 @@ from typing import Any
 
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
-from seamline.models.dataset.rows import Record, Row, context_text, prompt_text
+from seamline.models.dataset.rows import PAIR, Record, Row, comparable, context_text, prompt_text
 from seamline.models.dataset.settings import DataSettings
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "normalised",
 ]
 
-NO_ANSWER = "no label or choice"
+NO_ANSWER = "no label, choice or text"
 _KEPT_CONTROLS = frozenset("\n\t\r")
 
 
@@ -139,7 +139,7 @@ class _Shape:
 
     def _wrong(self, row: Row) -> str:
         contract = self._contract
-        wanted = "labels" if contract.read == "labels" else "branches"
+        wanted = "chosen" if contract.read == "text" else contract.read
         if wanted not in row:
             return f"has no {wanted!r}, but the contract reads {contract.read}"
         if "kind" in row and wanted == "branches":
@@ -178,15 +178,24 @@ def _unusable(record: Record) -> str:
         text.encode()
     except UnicodeEncodeError:
         return "half of a surrogate pair"
+    if "chosen" in record.row:
+        return _undecided(record.row)
     if not record.row.get("labels", record.row.get("branches")):
         return NO_ANSWER
     return ""
 
 
+def _undecided(row: Row) -> str:
+    chosen, rejected = (comparable(row[key]) for key in PAIR)
+    if not chosen or not rejected:
+        return NO_ANSWER
+    return "prefers a text to itself" if chosen == rejected else ""
+
+
 def _rewritten(record: Record, change: Callable[[str], str]) -> Record:
     """The record with each text that is read by the base changed; itself where none is."""
     row: dict[str, Any] = dict(record.row)
-    for key in ("context", "instructions"):
+    for key in ("context", "instructions", *PAIR):
         if isinstance(row.get(key), str):
             row[key] = change(row[key])
         elif isinstance(row.get(key), Mapping):

@@ -1,7 +1,8 @@
 """Training rows, and the texts by which they are compared.
 
 A row is what `seamline.models.training.examples_from` reads: `{"context", "labels"}`,
-`{"context", "branches"}`, or `{"kind", "instructions", "context", "branches"}`.
+`{"context", "branches"}`, or `{"kind", "instructions", "context", "branches"}`; or what
+`seamline.models.preference` reads: `{"context", "chosen", "rejected"}`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "PAIR",
     "Record",
     "Row",
     "answer",
@@ -25,6 +27,9 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
+
+PAIR = ("chosen", "rejected")
+"""The keys of a preference: the better text and the worse one."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,9 @@ def context_text(row: Row, variables: Collection[str] | None = None) -> str:
 
 
 def prompt_text(row: Row) -> str:
-    """Everything the base reads of the row, whatever the order of its choices."""
+    """Everything the base reads of the row, whatever the order of its choices or texts."""
     choices = sorted(_choice(branch) for branch in row.get("branches", ()))
+    choices += sorted(row[key] for key in PAIR if key in row)
     return "\n".join([str(row.get("instructions", "")), context_text(row), *choices]).strip()
 
 
@@ -67,13 +73,17 @@ def answer(row: Row) -> tuple[str, ...]:
     """What is right, in a form that two equal prompts can be compared by."""
     if "labels" in row:
         return tuple(sorted(set(row["labels"])))
+    if "chosen" in row:
+        return (row["chosen"],)
     return tuple(sorted(_choice(b) for b in row["branches"] if b["label"]))
 
 
 def classes(row: Row) -> list[str]:
-    """The labels of a row, or one `yes` or `no` a branch."""
+    """The labels of a row, one `yes` or `no` a branch, or the two parts of a pair."""
     if "labels" in row:
         return list(row["labels"])
+    if "chosen" in row:
+        return list(PAIR)
     return ["yes" if branch["label"] else "no" for branch in row["branches"]]
 
 
@@ -81,7 +91,7 @@ def declined(row: Row, none_label: str | None) -> bool:
     """Whether the right answer is "none of these"."""
     if "labels" in row:
         return none_label is not None and list(row["labels"]) == [none_label]
-    return not any(branch["label"] for branch in row["branches"])
+    return "branches" in row and not any(branch["label"] for branch in row["branches"])
 
 
 def comparable(text: str) -> str:

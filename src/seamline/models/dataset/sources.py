@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seamline.errors import ConfigError
-from seamline.models.dataset.rows import Record
+from seamline.models.dataset.rows import PAIR, Record
 from seamline.models.dataset.settings import Fields, Source
 
 __all__ = ["declared_file", "read_columns", "read_source", "whole_row"]
@@ -177,7 +177,11 @@ def whole_row(found: dict[str, Any], place: str) -> dict[str, Any]:
         ConfigError: It has another shape; `place` says in the message which row it is.
     """
     context, branches, labels = found.get("context"), found.get("branches"), found.get("labels")
-    right = isinstance(context, dict | str) and (branches is None) != (labels is None)
+    pair = [found[key] for key in PAIR if key in found]
+    answers = [one for one in (branches, labels, pair or None) if one is not None]
+    right = isinstance(context, dict | str) and len(answers) == 1
+    if right and pair:
+        right = len(pair) == 2 and all(isinstance(one, str) for one in pair)
     if right and labels is not None:
         right = isinstance(labels, list) and all(isinstance(one, str) for one in labels)
     if right and branches is not None:
@@ -187,6 +191,7 @@ def whole_row(found: dict[str, Any], place: str) -> dict[str, Any]:
     if not right:
         raise ConfigError(
             f'{place} is no row: expected "context" and either "labels", a list of texts, or '
-            '"branches", objects with "label" 0 or 1; or say with `fields` which column is what'
+            '"branches", objects with "label" 0 or 1, or the texts "chosen" and '
+            '"rejected"; or say with `fields` which column is what'
         )
     return found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from seamline.errors import ConfigError
 from seamline.models.dataset.cleaning import Outcome
-from seamline.models.dataset.rows import Record, classes, comparable, prompt_text
+from seamline.models.dataset.rows import Record, classes, comparable, context_text, prompt_text
 from seamline.models.dataset.settings import Balance
 
 __all__ = ["balanced", "group_of", "hold_out", "own_split", "shuffled"]
@@ -19,11 +19,15 @@ VALID = "valid"
 
 
 def group_of(record: Record) -> str:
-    """What a row belongs to; one without a group is its own, by its text."""
+    """What a row belongs to; one without a group is its own, by its text.
+
+    Pairs about one text belong together, whatever was written about it.
+    """
     group = record.row.get("group")
     if group not in (None, ""):
         return f"group {group}"
-    return f"text {comparable(prompt_text(record.row))}"
+    text = context_text(record.row) if "chosen" in record.row else prompt_text(record.row)
+    return f"text {comparable(text)}"
 
 
 def hold_out(

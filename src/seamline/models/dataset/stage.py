@@ -279,7 +279,7 @@ class _Stage:
             untaught = self._steps[-1].reasons.get(NO_ANSWER)
             if untaught and not self._applied:
                 raise ConfigError(
-                    f"{untaught} rows have no label or choice, which would spoil the adapter; "
+                    f"{untaught} rows have {NO_ANSWER}, which would spoil the adapter; "
                     "correct data.py, or add `data: {}` to the recipe, which drops them"
                 )
             if before and not records and self._applied:

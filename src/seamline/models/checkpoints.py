@@ -1,0 +1,108 @@
+"""Trainings that stop and go on: from what, on what, and what a full disk does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from seamline.errors import ConfigError
+
+__all__ = ["CHECKPOINTS", "FULL", "disk_errors", "last_whole", "same_inputs"]
+
+CHECKPOINTS = "checkpoints"
+FULL = "base"
+"""Folder of the weights where all of them were trained."""
+
+_INPUTS = "trained_on.json"
+_STATE = "trainer_state.json"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def same_inputs(work: Path, inputs: Mapping[str, Any]) -> bool:
+    """Whether the last training in `work` was of the same; if not, notes what this one is of.
+
+    Args:
+        work: The folder of the training.
+        inputs: What decides the weights, by names that an error can tell: JSON values.
+
+    Raises:
+        ConfigError: The checkpoints in `work` were made on other inputs.
+    """
+    noted = work / _INPUTS
+    try:
+        before = json.loads(noted.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    other = [name for name in inputs if before.get(name) != inputs[name]]
+    if not other:
+        return True
+    if (work / CHECKPOINTS).is_dir():
+        raise ConfigError(
+            f"the checkpoints in {work} were made with another {' and '.join(other)}; "
+            f"remove {work / CHECKPOINTS}, or give another --work"
+        )
+    noted.write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
+    return False
+
+
+def last_whole(checkpoints: Path) -> Path | None:
+    """The last checkpoint that was written to its end; broken ones are removed.
+
+    The trainer writes its state last, so a checkpoint without one was interrupted. It also
+    notes where the best one lies, which is corrected in case the folder was moved.
+    """
+    numbered = {int(found.name.rpartition("-")[2]): found for found in _folders(checkpoints)}
+    for step in sorted(numbered, reverse=True):
+        folder = numbered[step]
+        try:
+            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+            continue
+        best = state.get("best_global_step")
+        if best is not None:
+            if best not in numbered:
+                shutil.rmtree(folder)
+                continue
+            state["best_model_checkpoint"] = str(numbered[best])
+            (folder / _STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        return folder
+    return None
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns what a full disk raises, in three libraries, into one error.
+
+    Raises:
+        ConfigError: The disk of `folder` is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(error, folder):
+            raise
+        raise ConfigError(
+            f"{folder} cannot be written: no space left on the device; free some, and the "
+            "training goes on from its last checkpoint, or give a --work on another one"
+        ) from error
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return True
+    if os.strerror(errno.ENOSPC) in str(error):
+        return True
+    # torch says only that a write failed.
+    written = "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error)
+    return written and shutil.disk_usage(folder).free < 1 << 22
+
+
+def _folders(checkpoints: Path) -> list[Path]:
+    return [f for f in checkpoints.glob("checkpoint-*") if f.name.rpartition("-")[2].isdigit()]

@@ -98,14 +98,11 @@ class Killed(Exception):
     """Stands for whatever ends a process."""
 
 
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_adapter_stopped_or_not(
-    base_path: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_adapter_stopped_or_not(small: Path, tmp_path: Path) -> None:
     def run(name: str, tick: Callable[[int, int, str], None] = quiet) -> str:
         out = tmp_path / name
         made = recipe(training={"batch_tokens": 256})
-        train(made, rows(30), rows(6, start=30), base=base_path, out=out, tick=tick)
+        train(made, rows(30), rows(6, start=30), base=small, out=out, tick=tick)
         return weights_digest(out / "adapter_model.safetensors")
 
     def kill(done: int, total: int, what: str) -> None:
@@ -124,7 +121,7 @@ def test_the_same_seed_gives_the_same_adapter_stopped_or_not(
     assert 1 not in steps
     assert run("again") == first
     other = tmp_path / "other"
-    train(recipe(training={"seed": 3}), rows(30), base=base_path, out=other, tick=quiet)
+    train(recipe(training={"seed": 3}), rows(30), base=small, out=other, tick=quiet)
     assert weights_digest(other / "adapter_model.safetensors") != first
 
 

@@ -238,7 +238,7 @@ def test_the_outside_rows_are_whole(root: Path, data: Path, name: str) -> None:
     assert all(row.gold and row.slices for row in rows)
     if name == "decide":
         assert evaluation.shots is None
-        assert len(rows) == 1162
+        assert len(rows) == 1182
         return
     assert all(len(row.choices) == len(row.names) == len(row.retrieved) for row in rows)
     assert evaluation.shots is not None

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from seamline.agents.bridge import wait_for
+from seamline.errors import InputError, SkillError
 from seamline.traces.trace import Trace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from seamline.agents.events import Listener
     from seamline.agents.forking import Fork
     from seamline.agents.replaying import Replay
     from seamline.agents.verifying import Progress, Verification
     from seamline.models.protocol import Model
     from seamline.project import Project
+    from seamline.traces.questions import Question
 
 __all__ = ["RecordedRun"]
 
@@ -129,6 +133,51 @@ class RecordedRun(Trace):
             allow_side_effects=allow_side_effects,
         )
         return await fork(self.project, self, changes, listener=on_progress)
+
+    def questions(self, skill: str | None = None) -> list[Question]:
+        """What the run asked a skill, or every skill; see `seamline.traces.questions`.
+
+        Raises:
+            TraceError: A blob of the run is missing.
+        """
+        from seamline.traces.questions import questions_of
+
+        return questions_of(self, skill)
+
+    def corrections(self, right: Mapping[int, Sequence[str]]) -> list[dict[str, Any]]:
+        """Training rows of questions that were answered wrongly.
+
+        Args:
+            right: The number of a question to its right answers: labels, or choices by text or
+                by number from 1; empty where none of them is.
+
+        Raises:
+            InputError: There is no such question or answer.
+            SkillError: The project lacks the version that was asked, or has changed it.
+        """
+        from seamline.traces.questions import corrected
+
+        asked = {question.number: question for question in self.questions()}
+        rows = []
+        for number, answers in right.items():
+            if number not in asked:
+                raise InputError(
+                    f"run {self.run_id} has no question {number}; it asked its skills "
+                    f"{len(asked)}, see `seamline traces questions {self.run_id}`"
+                )
+            if not asked[number].digest:
+                raise InputError(
+                    f"question {number} of run {self.run_id} was answered without the adapter of "
+                    f"{asked[number].skill}; correct it in a run of the skill"
+                )
+            skill = self.project.skills.get(asked[number].skill)
+            if skill.spec.adapter.digest != asked[number].digest:
+                raise SkillError(
+                    f"run {self.run_id} asked {skill.ref} with adapter {asked[number].digest}, "
+                    f"and the project has {skill.spec.adapter.digest}; restore that version"
+                )
+            rows.append(corrected(asked[number], answers, skill.spec.contract))
+        return rows
 
     def fork(self, **changes: Any) -> Fork:
         """`afork` for sync callers; takes the same arguments."""

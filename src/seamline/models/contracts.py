@@ -6,10 +6,11 @@ inference is the prompt of training by construction.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -124,6 +125,27 @@ class SkillContract(BaseModel):
             context=self._render("context", self.context, context),
         )
 
+    def variables_of(self, request: DecideRequest) -> dict[str, str]:
+        """The variables from which `request` made this request: its inverse.
+
+        Raises:
+            SkillError: A template does more than put variables between words, the request was
+                made by another contract, or its text can be read in two ways.
+        """
+        found = self._taken_apart("context", self.context, request.context)
+        asked = self._taken_apart("question", self.question, request.question)
+        for name, value in asked.items():
+            if found.setdefault(name, value) != value:
+                raise SkillError(
+                    f"the context has {name} {found[name]!r}, the question {value!r}; they were "
+                    "made by another contract"
+                )
+        return found
+
+    def choice_variables_of(self, text: str) -> dict[str, str]:
+        """The variables of one choice's text; as `variables_of`."""
+        return self._taken_apart("choice", self.choice, text)
+
     def framed(self, request: DecideRequest) -> list[str]:
         """Each choice of `request` as the question that the base reads.
 
@@ -145,12 +167,25 @@ class SkillContract(BaseModel):
 
     @staticmethod
     def _needs(part: str, template: str) -> frozenset[str]:
-        try:
-            return frozenset(meta.find_undeclared_variables(_JINJA.parse(template)))
-        except TemplateError as error:
+        return frozenset(meta.find_undeclared_variables(_parsed(part, template)))
+
+    @staticmethod
+    def _taken_apart(part: str, template: str, text: str) -> dict[str, str]:
+        shortest, longest = (
+            re.fullmatch(_pattern(part, template, any_text), text, re.DOTALL)
+            for any_text in (".*?", ".*")
+        )
+        if shortest is None or longest is None:
             raise SkillError(
-                f"the skill contract's {part} template {template!r} is no Jinja2: {error}"
-            ) from error
+                f"{text[:80]!r} was not made by the contract's {part} template {template!r}; use "
+                "the version of the skill that was asked"
+            )
+        if shortest.groupdict() != longest.groupdict():
+            raise SkillError(
+                f"{text[:80]!r} can be read in two ways as the {part} template {template!r}: the "
+                "words between two variables stand in one of them too"
+            )
+        return shortest.groupdict()
 
     @staticmethod
     def _render(part: str, template: str, variables: Mapping[str, Any]) -> str:
@@ -161,3 +196,30 @@ class SkillContract(BaseModel):
                 f"the skill contract's {part} template {template!r} does not render: {error}; "
                 f"given variables: {', '.join(sorted(variables)) or 'none'}"
             ) from error
+
+
+def _pattern(part: str, template: str, any_text: str) -> str:
+    """What a template renders to, as a regular expression with a group for every variable."""
+    pattern = ""
+    for node in _parsed(part, template).body:
+        for piece in node.nodes if isinstance(node, nodes.Output) else [node]:
+            if isinstance(piece, nodes.TemplateData):
+                pattern += re.escape(piece.data)
+            elif isinstance(piece, nodes.Name):
+                known = f"(?P<{piece.name}>" in pattern
+                pattern += f"(?P={piece.name})" if known else f"(?P<{piece.name}>{any_text})"
+            else:
+                raise SkillError(
+                    f"the skill contract's {part} template {template!r} does more than put "
+                    "variables between words, so its texts cannot be taken apart"
+                )
+    return pattern
+
+
+def _parsed(part: str, template: str) -> nodes.Template:
+    try:
+        return _JINJA.parse(template)
+    except TemplateError as error:
+        raise SkillError(
+            f"the skill contract's {part} template {template!r} is no Jinja2: {error}"
+        ) from error

@@ -269,6 +269,13 @@ def test_without_a_data_section_the_rows_stay_as_they_are(stage: Stage) -> None:
     assert not prepared.report.applied
 
 
+def test_files_stand_beside_data_py(stage: Stage) -> None:
+    known, corrected = rows(60)[:50], rows(60)[50:]
+    prepared = stage(files={"mails.jsonl": corrected}, build=lambda: known)
+    kept = [*lines(prepared, "train.jsonl"), *lines(prepared, "held_out.jsonl")]
+    assert {row["id"] for row in kept} == {row["id"] for row in (*known, *corrected)}
+
+
 def choices(**row: Any) -> dict[str, Any]:
     return {
         "context": {"text": distinct(1)},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from seamline.cli.traces import compare, files, foreign, look, replay, retention
+from seamline.cli.traces import compare, files, foreign, look, questions, replay, retention
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Recorded runs: look at them and work with them.")
-for part in (look, replay, compare, files, foreign, retention):
+for part in (look, questions, replay, compare, files, foreign, retention):
     app.add_typer(part.app)

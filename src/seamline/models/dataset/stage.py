@@ -139,11 +139,6 @@ def _read(
     recipe: Recipe, data: Path, build: Callable[[], Iterable[dict[str, Any]]] | None, tick: Tick
 ) -> list[Record]:
     readable = [source for source in recipe.sources if source.readable]
-    if readable and build is not None:
-        raise ConfigError(
-            f"{recipe.skill}@{recipe.version} has a data.py, and source {readable[0].title!r} "
-            "names a file; remove one of them, or let data.py read the file"
-        )
     if not readable and build is None:
         raise ConfigError(
             f"{recipe.skill}@{recipe.version} has no rows to train on: no source in recipe.yaml "

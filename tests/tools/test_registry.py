@@ -95,6 +95,27 @@ def test_what_is_wrong_with_a_tool_is_said(
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("{times: often}", "times: Input should be a valid integer"),
+        ("{tims: 2}", "tims: Extra inputs are not permitted"),
+    ],
+)
+def test_a_mistyped_setting_is_told_when_the_tool_is_loaded(
+    folder: Path, tmp_path: Path, settings: str, told: str
+) -> None:
+    (folder / "tool.py").write_text(
+        CODE.replace("ToolOutput\n", "ToolOutput, ToolSettings\n", 1)
+        + "\nclass Settings(ToolSettings):\n    times: int = 1\n"
+    )
+    (folder / "tool.yaml").write_text(YAML + "settings: {times: 2}\n")
+    ToolRegistry(tmp_path / "tools").get("greet")
+    (folder / "tool.yaml").write_text(YAML + f"settings: {settings}\n")
+    with pytest.raises(ToolError, match=rf"settings are wrong: {told}; tool.py has: times"):
+        ToolRegistry(tmp_path / "tools").get("greet")
+
+
 def test_an_unknown_tool_names_a_near_one(folder: Path, tmp_path: Path) -> None:
     registry = ToolRegistry(tmp_path / "tools")
     with pytest.raises(ToolError, match="did you mean 'greet'"):

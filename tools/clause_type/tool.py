@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.errors import InputError, ToolCallError
+from seamline.errors import ToolCallError
 from seamline.models.protocol import DecideResponse
 from seamline.models.skills import Level, Marks
 from seamline.tools.contract import (
@@ -21,8 +21,8 @@ from seamline.tools.contract import (
     ReviewedOutput,
     ReviewItem,
     ToolContext,
-    ToolInput,
 )
+from seamline.tools.pieces import Piece, PiecesInput
 from seamline.tools.text import normalise
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Input",
     "MissingClause",
     "Output",
-    "Piece",
     "Risk",
     "TypedClause",
     "UnfairTerm",
@@ -58,14 +57,6 @@ def model_text(text: str) -> str:
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Piece(_Frozen):
-    """A stretch of the contract, as `split_clauses` gives it."""
-
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
-    heading: str = ""
 
 
 class CheckedStatement(_Frozen):
@@ -127,14 +118,12 @@ class UnfairTerm(TypedClause):
         return f"{reason}. {self.rationale}" if self.rationale else reason
 
 
-class Input(ToolInput):
+class Input(PiecesInput):
     """A contract, its pieces, and the types that the policy expects in it.
 
     What other checks found, where the plan had them run, becomes part of the review.
     """
 
-    text: str
-    clauses: tuple[Piece, ...]
     expected: tuple[str, ...] = ()
     statements: tuple[CheckedStatement, ...] = ()
     unfair_terms: tuple[UnfairTerm, ...] = ()
@@ -265,7 +254,6 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
     """The typed clauses of a contract.
 
     Raises:
-        InputError: A clause lies outside the text.
         ToolCallError: An expected type is none of the skill's labels.
         ModelError: The skill could not answer.
     """
@@ -293,13 +281,6 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
 
 async def _types(given: Input, context: ToolContext) -> list[dict[str, float]]:
     """The probability of every label, per piece."""
-    size = len(given.text)
-    for piece in given.clauses:
-        if not piece.start < piece.end <= size:
-            raise InputError(
-                f"clause {piece.start}..{piece.end} is not inside the text of {size} characters; "
-                "give the clauses that `split_clauses` found in this text"
-            )
     answers: list[dict[str, float]] = []
     total = len(given.clauses)
     for first in range(0, total, CHUNK):

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
-from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput, ToolSettings
 
 from .glossary import read_synonyms
 from .index import Icd10Index, Progress
@@ -25,6 +25,14 @@ class Input(ToolInput):
 
     text: str = Field(min_length=1)
     k: int = Field(default=8, ge=1, le=50)
+
+
+class Settings(ToolSettings):
+    """What is searched for, and with what; tool.yaml says more of each."""
+
+    max_mentions: int = Field(default=14, gt=0)
+    synonyms: str | None = None
+    embedder: str | None = None
 
 
 class _Value(BaseModel):
@@ -78,16 +86,11 @@ async def run(request: Input, context: ToolContext) -> Output:
     Raises:
         ToolCallError: the tables' package is not installed, or the synonyms file is wrong.
     """
-    settings = context.spec.settings
-    limit = int(settings.get("max_mentions", 14))
+    settings = Settings.of(context.spec)
     index = await asyncio.to_thread(
-        _open,
-        context.cache_dir,
-        settings.get("synonyms"),
-        settings.get("embedder"),
-        context.progress,
+        _open, context.cache_dir, settings.synonyms, settings.embedder, context.progress
     )
-    return await asyncio.to_thread(_search, request, limit, index)
+    return await asyncio.to_thread(_search, request, settings.max_mentions, index)
 
 
 def _search(request: Input, limit: int, index: Icd10Index) -> Output:

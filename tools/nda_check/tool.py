@@ -12,15 +12,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.errors import InputError, ToolCallError
+from seamline.errors import ToolCallError
 from seamline.models.protocol import DecideRequest
 from seamline.models.skills import Level, Marks
-from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.contract import FactValue, ToolContext, ToolOutput, ToolSettings
+from seamline.tools.pieces import PiecesInput
 from seamline.tools.text import sentences
 
 from .passages import READ_WORDS, Sentences, model_text
 
-__all__ = ["Input", "Output", "Piece", "Settings", "Statement", "run"]
+__all__ = ["Input", "Output", "Settings", "Statement", "run"]
 
 CHUNK = 16
 
@@ -42,19 +43,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Piece(_Frozen):
-    """A stretch of the agreement, as `split_clauses` gives it."""
-
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
-    heading: str = ""
-
-
-class Input(ToolInput):
+class Input(PiecesInput):
     """An agreement and its pieces."""
-
-    text: str
-    clauses: tuple[Piece, ...]
 
 
 class Statement(_Frozen):
@@ -101,7 +91,7 @@ class Asked(_Frozen):
     words: str = ""
 
 
-class Settings(_Frozen):
+class Settings(ToolSettings):
     """The statements, and the most words of the passage that is read for each."""
 
     statements: tuple[Asked, ...]
@@ -120,7 +110,6 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
     """What the agreement says of each statement.
 
     Raises:
-        InputError: A clause lies outside the text.
         ToolCallError: The skill has other labels.
         ModelError: The skill could not answer.
     """
@@ -129,7 +118,7 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
             f"skill {context.spec.skill!r} has the labels {', '.join(context.contract.labels)}; "
             f"this tool needs {', '.join(ANSWERS)}"
         )
-    settings = Settings.model_validate(dict(context.spec.settings))
+    settings = Settings.of(context.spec)
     places = list(_places(input))
     texts = [input.text[start:end] for start, end in places]
     index = Sentences(texts)
@@ -157,13 +146,7 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
 
 
 def _places(given: Input) -> Iterable[Place]:
-    size = len(given.text)
     for piece in given.clauses:
-        if not piece.start < piece.end <= size:
-            raise InputError(
-                f"clause {piece.start}..{piece.end} is not inside the text of {size} characters; "
-                "give the clauses that `split_clauses` found in this text"
-            )
         yield from sentences(given.text, piece.start, piece.end)
 
 

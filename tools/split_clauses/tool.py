@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from pydantic import Field
 
-__all__ = ["Clause", "Input", "Output", "Span", "run", "split"]
+from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput, ToolSettings
+
+__all__ = ["Clause", "Input", "Output", "Settings", "Span", "run", "split"]
 
 MAX_WORDS = 110
 MAX_CHARS = 1_400
@@ -101,6 +103,12 @@ class Output(ToolOutput):
         return {"clauses found": len(self.clauses)}
 
 
+class Settings(ToolSettings):
+    """The most words of a piece."""
+
+    max_words: int = Field(default=MAX_WORDS, gt=0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     start: int
@@ -126,8 +134,7 @@ class _Unit:
 
 async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
     """The clauses of a contract."""
-    max_words = int(context.spec.settings.get("max_words", MAX_WORDS))
-    return split(input.text, max_words=max_words)
+    return split(input.text, max_words=Settings.of(context.spec).max_words)
 
 
 def split(text: str, *, max_words: int = MAX_WORDS) -> Output:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.errors import InputError, ToolCallError
+from seamline.errors import ToolCallError
 from seamline.models.skills import Level, Marks
-from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.contract import FactValue, ToolContext, ToolOutput, ToolSettings
+from seamline.tools.pieces import PiecesInput
 from seamline.tools.text import sentences
 
 from .reading import model_text
 
-__all__ = ["Input", "Output", "Piece", "Settings", "UnfairTerm", "run"]
+__all__ = ["Input", "Output", "Settings", "UnfairTerm", "run"]
 
 CHUNK = 32
 LEAST_WORDS = 4
@@ -27,19 +28,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Piece(_Frozen):
-    """A stretch of the terms, as `split_clauses` gives it."""
-
-    start: int = Field(ge=0)
-    end: int = Field(ge=0)
-    heading: str = ""
-
-
-class Input(ToolInput):
+class Input(PiecesInput):
     """Terms of service and their pieces."""
-
-    text: str
-    clauses: tuple[Piece, ...]
 
 
 class UnfairTerm(_Frozen):
@@ -72,7 +62,7 @@ class Output(ToolOutput):
         return {"unfair terms": len(self.terms)}
 
 
-class Settings(_Frozen):
+class Settings(ToolSettings):
     """What makes terms of a type unfair, by type."""
 
     rationales: Mapping[str, str]
@@ -89,11 +79,10 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
     """The unfair terms among the sentences of the pieces.
 
     Raises:
-        InputError: A clause lies outside the text.
         ToolCallError: A rationale is for no type of the skill.
         ModelError: The skill could not answer.
     """
-    settings = Settings.model_validate(dict(context.spec.settings))
+    settings = Settings.of(context.spec)
     strange = [name for name in settings.rationales if name not in context.contract.labels]
     if strange:
         raise ToolCallError(
@@ -119,15 +108,9 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
 
 
 def _sentences(given: Input) -> list[_Sentence]:
-    size = len(given.text)
     found: list[_Sentence] = []
     before: list[str] = []
     for piece in given.clauses:
-        if not piece.start < piece.end <= size:
-            raise InputError(
-                f"clause {piece.start}..{piece.end} is not inside the text of {size} characters; "
-                "give the clauses that `split_clauses` found in this text"
-            )
         for start, end in sentences(given.text, piece.start, piece.end):
             text = given.text[start:end]
             read = model_text(text, before)

@@ -8,6 +8,7 @@ from seamline.tools.contract import (
     ToolContext,
     ToolInput,
     ToolOutput,
+    ToolSettings,
     ToolSpec,
 )
 from seamline.tools.decorator import tool, tool_of
@@ -25,6 +26,7 @@ __all__ = [
     "ToolInput",
     "ToolOutput",
     "ToolRegistry",
+    "ToolSettings",
     "ToolSpec",
     "call_tool",
     "run_tool",

@@ -1,7 +1,8 @@
 """The seam: what a tool is, typed both ways.
 
 A tool folder holds `tool.yaml` (declaration) and, unless it is an http or mcp tool,
-`tool.py` with `Input`, `Output` and `async def run(input, context) -> Output`.
+`tool.py` with `Input`, `Output` and `async def run(input, context) -> Output`; and with
+`Settings`, where `tool.yaml` sets anything.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "ToolContext",
     "ToolInput",
     "ToolOutput",
+    "ToolSettings",
     "ToolSpec",
 ]
 
@@ -45,6 +47,20 @@ class ToolSpec(BaseModel):
     side_effects: bool = False
     timeout_s: float = Field(default=60.0, gt=0)
     settings: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ToolSettings(BaseModel):
+    """Base of a tool's `Settings`: what `settings` in its `tool.yaml` may say.
+
+    A mistyped one is told when the tool is loaded, so also by `seamline check`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, spec: ToolSpec) -> Self:
+        """The settings that a tool declares."""
+        return cls.model_validate(dict(spec.settings))
 
 
 class ToolInput(BaseModel):

@@ -9,12 +9,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from seamline.errors import ConfigError, ToolError
 from seamline.loading import load_module
 from seamline.models.declarations import read_yaml
-from seamline.tools.contract import ToolInput, ToolOutput, ToolSpec
+from seamline.tools.contract import ToolInput, ToolOutput, ToolSettings, ToolSpec
 from seamline.tools.decorator import tool_of
-from seamline.tools.definition import Tool
+from seamline.tools.definition import Tool, problems
 
 __all__ = ["ToolRegistry", "tool_digest"]
 
@@ -139,6 +141,7 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
             lacking = ", ".join(sorted(found.__abstractmethods__))  # type: ignore[attr-defined]
             raise ToolError(f"class {name} of {code} lacks {lacking}")
         types[name] = found
+    _check_settings(getattr(module, "Settings", None), folder, spec)
     run = getattr(module, "run", None)
     if not callable(run):
         raise ToolError(f"{code} needs a function `run(input, context)`")
@@ -150,3 +153,16 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
         digest=tool_digest(folder),
         skills=skills,
     )
+
+
+def _check_settings(settings: Any, folder: Path, spec: ToolSpec) -> None:
+    """Settings that the tool would stumble over when it runs are told now."""
+    if not (isinstance(settings, type) and issubclass(settings, ToolSettings)):
+        return
+    try:
+        settings.of(spec)
+    except ValidationError as error:
+        raise ToolError(
+            f"{folder / DECLARATION}: its settings are wrong: {problems(error)}; "
+            f"{CODE} has: {', '.join(settings.model_fields)}"
+        ) from error

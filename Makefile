@@ -12,13 +12,15 @@ NOTE ?= examples/notes/outpatient.txt
 BASE ?= smollm2-135m-instruct
 # Kinds of tests that must run rather than be skipped where what they need is missing.
 REQUIRE ?= model
+# Tests run side by side in so many processes.
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 run: $(VENV)/.local base
 	$(BIN)/seamline run icd10_coder --file $(NOTE)
 
 test: $(VENV)/.dev base
-	SEAMLINE_TESTS_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest -q $(ARGS)
+	SEAMLINE_TESTS_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """The shipped agents on whole documents: what fails, how long it takes, how much memory.
 
-    python benchmarks/agents.py --data FOLDER [--limit N] [--results FILE] [--json]
+    python benchmarks/agents.py --data FOLDER [--agent NAME] [--skip N] [--limit N]
+        [--results FILE] [--json]
 
 `--data` (or SEAMLINE_DATA) is a folder with `notes/aci_bench.jsonl` and
 `contracts/cuad_contracts_dev.jsonl`; no skill was trained on either. Each agent runs in a process
@@ -81,11 +82,12 @@ PARTS = (
 )  # fmt: skip
 
 
-def measure(number: int, data: Path, limit: int | None, results: Path | None) -> dict[str, Any]:
+def measure(
+    part: Part, data: Path, skip: int, limit: int | None, results: Path | None
+) -> dict[str, Any]:
     """One part, measured in this process; each result is a line of `results`."""
-    part = PARTS[number]
     lines = (data / part.file).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines][: part.rows][:limit]
+    rows = [json.loads(line) for line in lines][: part.rows][skip:][:limit]
     found: list[AgentResult] = []
     seconds, bad = [], []
     with tempfile.TemporaryDirectory() as folder, SqliteTraceStore(Path(folder) / "t") as store:
@@ -128,6 +130,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("SEAMLINE_DATA"))
+    names = [part.agent for part in PARTS]
+    parser.add_argument("--agent", choices=names, help="only this agent")
+    parser.add_argument("--skip", type=int, default=0, help="documents to pass over first")
     parser.add_argument("--limit", type=int, help="documents an agent, for a quick look")
     parser.add_argument("--results", type=Path, help="write each result here, as JSON lines")
     parser.add_argument("--json", action="store_true")
@@ -135,10 +140,13 @@ def main() -> None:
     if options.data is None:
         parser.error("needs --data, or SEAMLINE_DATA: the folder of outside data")
     report: dict[str, Any] = {"load": os.getloadavg()[0], "cores": os.cpu_count()}
+    parts = [part for part in PARTS if options.agent in (None, part.agent)]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        for number, part in enumerate(PARTS):
-            work = pool.submit(measure, number, Path(options.data), options.limit, options.results)
+        for part in parts:
+            work = pool.submit(
+                measure, part, Path(options.data), options.skip, options.limit, options.results
+            )
             report[part.agent] = work.result()
     if options.json:
         print(json.dumps(report, indent=2))
@@ -149,7 +157,7 @@ def main() -> None:
     for heading in ("agent", "documents", "with a result", "failed", "asked", "s median", "s max"):
         table.add_column(heading, justify="left" if heading == "agent" else "right")
     table.add_column("peak MiB", justify="right")
-    for part in PARTS:
+    for part in parts:
         row = report[part.agent]
         table.add_row(
             part.agent, str(row["rows"]), f"{row[f'with_{part.items}'] / row['rows']:.0%}",
@@ -157,7 +165,7 @@ def main() -> None:
             f"{row['seconds_max']:.1f}", f"{row['peak_mib']:,.0f}",
         )  # fmt: skip
     Console().print(table)
-    for part in PARTS:
+    for part in parts:
         for line in report[part.agent]["bad"]:
             print(f"{part.agent}: {line}")
 

@@ -27,6 +27,10 @@ BASE = ROOT / "models" / "bases" / "smollm2-135m-instruct.yaml"
 # libraries from even trying, here and in the child processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Processes side by side have a core each; torch's threads would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def _without_base() -> str:
     for name in ("torch", "transformers", "peft"):

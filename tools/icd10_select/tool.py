@@ -1,18 +1,23 @@
-"""Which candidate code each mention means: one question to the skill for every mention."""
+"""Which candidate code each mention means: one question to the skill for every mention.
+
+A candidate counts by the mean of two opinions: the skill's probability that it is the code, and
+how alike it is to the mention by the search. Each knows what the other does not, and the mean is
+right more often than the skill alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
 from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.models.skills import Level, Marks
-from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput
+from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput, ToolSettings
 from seamline.tools.evidence import Declined, Span
 
 Assertion = Literal["present", "negated", "family", "historical", "possible"]
@@ -61,7 +66,8 @@ class RunnerUp(_Value):
 class Selection(_Value):
     """A chosen code with its evidence; `more_evidence` holds its other mentions.
 
-    `level` is the confidence in words; `low` means that the skill is not sure.
+    `confidence` is the mean of the skill's probability and the search's likeness, `level` the
+    same in words; `low` means not sure.
     """
 
     code: str
@@ -98,35 +104,50 @@ class Output(ToolOutput):
         }
 
 
-@dataclass(frozen=True)
-class _Limits:
-    marks: Marks
-    margin: float
-    margin_kin: float
-    candidates: int
+class Settings(ToolSettings):
+    """When a candidate is a code, how sure, and when two of them are a tie.
 
-    @staticmethod
-    def read(settings: Mapping[str, Any], marks: Marks) -> _Limits:
-        return _Limits(
-            marks=marks,
-            margin=float(settings.get("tie_margin", 0.1)),
-            margin_kin=float(settings.get("tie_margin_kin", 0.03)),
-            candidates=int(settings.get("candidates", 8)),
-        )
+    All but the first two are about the mean of probability and likeness.
+
+    Attributes:
+        candidates: How many of a mention's the skill reads.
+        least_probability: The mention is declined where the skill gives no candidate as much.
+        threshold: From this mean on the best candidate is a code.
+        low: Below this mean a code is not sure.
+        high: From this mean on it is of high confidence.
+        tie_margin: Candidates this close are a tie; `tie_margin_kin` within one category.
+    """
+
+    candidates: int = Field(default=8, gt=0)
+    least_probability: float = Field(default=0.05, ge=0, lt=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    low: float = Field(default=0.6, ge=0, le=1)
+    high: float = Field(default=0.85, ge=0, le=1)
+    tie_margin: float = Field(default=0.05, ge=0, le=1)
+    tie_margin_kin: float = Field(default=0.015, ge=0, le=1)
+
+    @property
+    def marks(self) -> Marks:
+        """How a mean is read."""
+        return Marks(threshold=self.threshold, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """A mention with the probability of each of its candidates, best first."""
+    """A mention with the confidence in each of its candidates, best first.
+
+    `fits` is whether the skill thinks any of them possible.
+    """
 
     mention: Found
     ranked: list[tuple[Candidate, float]]
     ties: bool
+    fits: bool = True
     settled: bool = False
 
     @property
     def best(self) -> float:
-        return self.ranked[0][1] if self.ranked else 0.0
+        return self.ranked[0][1] if self.ranked and self.fits else 0.0
 
 
 async def run(request: Input, context: ToolContext) -> Output:
@@ -135,19 +156,19 @@ async def run(request: Input, context: ToolContext) -> Output:
     Raises:
         ToolCallError: a span does not lie in the text, or the skill broke its contract.
     """
-    limits = _Limits.read(context.spec.settings, context.marks)
+    settings = Settings.of(context.spec)
     _check_spans(request)
     codable = [m for m in request.mentions if m.assertion not in _DECLINED and m.candidates]
-    judged = await _judge(codable, limits, context)
+    judged = await _judge(codable, settings, context)
     if request.answer.strip():
-        judged = await _apply_answer(judged, request.answer.strip(), limits, context)
+        judged = await _apply_answer(judged, request.answer.strip(), settings, context)
     chosen: list[Selection] = []
     declined = [
         _decline(m) for m in request.mentions if m.assertion in _DECLINED or not m.candidates
     ]
     for one in judged:
-        if one.best >= limits.marks.threshold:
-            chosen.append(_selection(one, limits.marks))
+        if one.best >= settings.threshold:
+            chosen.append(_selection(one, settings.marks))
         else:
             why = (
                 "a person's answer rules its candidates out"
@@ -169,53 +190,60 @@ def _check_spans(request: Input) -> None:
 
 
 async def _judge(
-    mentions: Sequence[Found], limits: _Limits, context: ToolContext, *, said: str = ""
+    mentions: Sequence[Found], settings: Settings, context: ToolContext, *, said: str = ""
 ) -> list[_Judged]:
     """Ask the skill about every mention in one call; `said` is a person's clarification."""
     if not mentions:
         return []
-    requests = [_request(mention, limits, context, said) for mention in mentions]
+    requests = [_request(mention, settings, context, said) for mention in mentions]
     responses = await context.decide(requests)
     if len(responses) != len(requests):
         raise ToolCallError(f"asked {len(requests)} questions, got {len(responses)} answers")
     return [
-        _ranked(mention, response, limits)
+        _ranked(mention, response, settings)
         for mention, response in zip(mentions, responses, strict=True)
     ]
 
 
-def _request(mention: Found, limits: _Limits, context: ToolContext, said: str) -> DecideRequest:
+def _request(mention: Found, settings: Settings, context: ToolContext, said: str) -> DecideRequest:
     text = mention.context or mention.text
     return context.contract.request(
         {"text": f"{text} {said}".strip(), "mention": mention.text},
-        [{"title": c.title} for c in mention.candidates[: limits.candidates]],
+        [{"title": c.title} for c in mention.candidates[: settings.candidates]],
     )
 
 
-def _ranked(mention: Found, response: DecideResponse, limits: _Limits) -> _Judged:
-    candidates = mention.candidates[: limits.candidates]
+def _ranked(mention: Found, response: DecideResponse, settings: Settings) -> _Judged:
+    candidates = mention.candidates[: settings.candidates]
     if len(response.scores) != len(candidates):
         raise ToolCallError(
             f"{len(candidates)} candidates for {mention.text!r}, {len(response.scores)} scores"
         )
-    pairs = [(c, min(1.0, max(0.0, s))) for c, s in zip(candidates, response.scores, strict=True)]
-    # equal probabilities fall back on how alike the words are
+    pairs = [
+        (candidate, (_unit(score) + _unit(candidate.score)) / 2)
+        for candidate, score in zip(candidates, response.scores, strict=True)
+    ]
     pairs.sort(key=lambda pair: (-pair[1], -pair[0].score, pair[0].code))
-    return _Judged(mention, pairs, _tied(pairs, limits))
+    fits = max(response.scores) >= settings.least_probability
+    return _Judged(mention, pairs, fits and _tied(pairs, settings), fits)
 
 
-def _tied(pairs: Sequence[tuple[Candidate, float]], limits: _Limits) -> bool:
+def _unit(score: float) -> float:
+    return min(1.0, max(0.0, score))
+
+
+def _tied(pairs: Sequence[tuple[Candidate, float]], settings: Settings) -> bool:
     """Whether another candidate could as well be meant: likely itself, and close to the best."""
     best, most = pairs[0]
     for other, likely in pairs[1:]:
-        margin = limits.margin_kin if other.code[:3] == best.code[:3] else limits.margin
-        if likely >= limits.marks.threshold and most - likely <= margin:
+        margin = settings.tie_margin_kin if other.code[:3] == best.code[:3] else settings.tie_margin
+        if likely >= settings.threshold and most - likely <= margin:
             return True
     return False
 
 
 async def _apply_answer(
-    judged: list[_Judged], answer: str, limits: _Limits, context: ToolContext
+    judged: list[_Judged], answer: str, settings: Settings, context: ToolContext
 ) -> list[_Judged]:
     """Settle the mention that was asked about by what the person said of it."""
     at = _asked_about(judged, answer)
@@ -225,8 +253,8 @@ async def _apply_answer(
     pairs = _named(one, answer)
     if pairs is None:
         # context and answer together, judged anew
-        [again] = await _judge([one.mention], limits, context, said=answer)
-        settled = _Judged(one.mention, again.ranked, again.ties, settled=True)
+        [again] = await _judge([one.mention], settings, context, said=answer)
+        settled = replace(again, settled=True)
     else:
         settled = _Judged(one.mention, pairs, ties=False, settled=True)
     return [*judged[:at], settled, *judged[at + 1 :]]

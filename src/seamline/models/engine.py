@@ -361,7 +361,9 @@ class LocalModel:
         own = [distinct.index(row.prefix) for row in rows]
         pad = self._need_encoder().tokenizer.pad_token_id or 0
         batch = collate_branches(rows, pad_id=pad, dtype=self._dtype)
-        return self._states(batch, cache_of(held[:, :, own]))
+        # A document that is asked once need not be copied.
+        values = held if own == list(range(len(own))) else held[:, :, own]
+        return self._states(batch, cache_of(values))
 
     def _states(self, batch: Batch, held: DynamicCache | None) -> torch.Tensor:
         """The last hidden state at every read: (reads, hidden)."""

@@ -44,6 +44,7 @@ Level = Literal["low", "medium", "high"]
 _HEADER = "# Written by packaging from recipe.yaml, the adapter and its evaluation; edit those.\n"
 _WEIGHTS = "adapter_model.safetensors"
 _REFERENCE = re.compile(r"^([a-z][a-z0-9_]*)(?:@([A-Za-z0-9._-]+))?$")
+_LABEL = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
 _SEMVER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
 
 
@@ -317,8 +318,14 @@ class SkillStore:
         first version needs neither.
 
         Raises:
-            SkillError: There is no such version, or it may not take the label.
+            SkillError: There is no such version, it may not take the label, or the label is not
+                a word.
         """
+        if not _LABEL.match(label):
+            raise SkillError(
+                f"label {label!r} must be lower-case letters, digits, '-' and '_', with a letter "
+                f"first; write `seamline models label {name} VERSION LABEL`"
+            )
         skill = self.get(f"{name}@{version}")
         version = skill.spec.version
         labels, released = self._lock("labels"), self._lock("released")

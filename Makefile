@@ -20,7 +20,7 @@ run: $(VENV)/.local base
 	$(BIN)/seamline run icd10_coder --file $(NOTE)
 
 test: $(VENV)/.dev base
-	SEAMLINE_TESTS_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	SEAMLINE_TESTS_REQUIRE=$(REQUIRE) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -74,6 +74,9 @@ _NEEDS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files that ask the base take long: started last, one would run on beside an idle process.
+    long = {item.path for item in items if item.get_closest_marker("model")}
+    items.sort(key=lambda item: item.path not in long)
     for marker, without in _NEEDS.items():
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = without() if marked else ""

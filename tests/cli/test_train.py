@@ -25,7 +25,7 @@ Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
 def outside(root: Path, shelf: Path, tmp_path: Path) -> Path:
     """The data folder of the example, with its recipe in the project."""
     text = (root / "docs" / "training-data.md").read_text(encoding="utf-8")
-    (recipe,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    recipe, *_ = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     mails, tests = re.findall(r"```csv\n(.*?)```", text, re.DOTALL)
     folder = shelf / "models" / "skills" / "mail_topic" / "0.1.0"
     folder.mkdir(parents=True)

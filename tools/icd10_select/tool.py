@@ -119,7 +119,7 @@ class Settings(ToolSettings):
     """
 
     candidates: int = Field(default=8, gt=0)
-    least_probability: float = Field(default=0.05, ge=0, lt=1)
+    least_probability: float = Field(default=0.1, ge=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     low: float = Field(default=0.6, ge=0, le=1)
     high: float = Field(default=0.85, ge=0, le=1)

@@ -21,6 +21,7 @@ from seamline.models.bases import BaseSpec
 from seamline.models.bases import path as base_path
 from seamline.models.contracts import SkillContract
 from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
+from seamline.models.precision import fast_dtype
 from seamline.models.protocol import (
     DecideRequest,
     DecideResponse,
@@ -210,10 +211,7 @@ class LocalModel:
 
         if self._dtype_wanted != "auto":
             return torch.float32 if self._dtype_wanted == "float32" else torch.bfloat16
-        if device == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-        # bfloat16 without the instructions is emulated, and several times slower than float32.
-        return torch.bfloat16 if has_native_bfloat16() else torch.float32
+        return fast_dtype(device)
 
     def _activate(self, skill: Skill) -> None:
         """Make `skill` the adapter that the next forward pass runs with."""
@@ -447,15 +445,6 @@ class LocalModel:
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
         }
-
-
-def has_native_bfloat16() -> bool:
-    """Whether this CPU computes in bfloat16 rather than emulating it."""
-    import torch
-
-    # torch tells it under a private name only; where that is gone, float32 is the safe answer.
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe()) if probe is not None else False
 
 
 def _ref(base: BaseSpec) -> BaseRef:

@@ -1,8 +1,8 @@
 """The methods of training: what each makes trainable, and what it takes where a recipe is silent.
 
-Adapters sit on all linear layers and their weights are float32 on a bfloat16 base; `qlora` keeps
-the base in 4 bits. `full` trains every weight of the base in float32, because updates of that
-size vanish in bfloat16, and computes in bfloat16.
+Adapters sit on all linear layers and their weights are float32, on a base in what the machine
+computes fast in; `qlora` keeps the base in 4 bits. `full` trains every weight of the base in
+float32, because updates of that size vanish in bfloat16.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from seamline.errors import ConfigError
+from seamline.models.precision import fast_dtype
 from seamline.models.recipes import Method, Recipe
 
 __all__ = ["LARGE", "Taken", "attach", "causal", "load_base", "taken"]
@@ -64,6 +65,11 @@ def taken(recipe: Recipe, parameters: int) -> Taken:
     return Taken(settings.learning_rate or rate, settings.alpha or alpha)
 
 
+def training_dtype() -> torch.dtype:
+    """What a training computes in on this machine."""
+    return fast_dtype("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_base(path: Path, method: Method) -> tuple[Any, Any]:
     """The base as the method trains it, and its tokenizer, from a local folder only.
 
@@ -71,7 +77,8 @@ def load_base(path: Path, method: Method) -> tuple[Any, Any]:
         ConfigError: The method needs a 4-bit base and this machine cannot make one.
     """
     _quiet()
-    options: dict[str, Any] = {"dtype": torch.float32 if method == "full" else torch.bfloat16}
+    own = {"full": torch.float32, "qlora": torch.bfloat16}
+    options: dict[str, Any] = {"dtype": own.get(method) or training_dtype()}
     if method == "qlora":
         _require_quantiser()
         quantised: Any = BitsAndBytesConfig

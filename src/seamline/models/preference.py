@@ -96,7 +96,7 @@ def fit_pairs(
                 max_length=None,
                 # trl's default, which computes every layer twice to save memory.
                 gradient_checkpointing=False,
-                # The weights are bfloat16 already.
+                # The weights are in what the machine computes in already.
                 bf16=False,
                 **options,
             ),

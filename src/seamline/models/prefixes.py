@@ -66,7 +66,7 @@ def cache_of(values: torch.Tensor) -> DynamicCache:
 class PrefixStore:
     """Keys and values of many prefixes, in a file that the system pages in and out.
 
-    An equal prefix is kept once. For the base of this project a token takes 23 kB.
+    An equal prefix is kept once. For the base of this project a token takes 23 kB in bfloat16.
 
     Args:
         causal: The bare base.

@@ -156,7 +156,7 @@ class _Batches(Dataset[dict[str, Any]]):
         rows = [self.rows[i] for i in group]
         laid = collate if self.held is None else collate_branches
         return {
-            "batch": laid(rows, pad_id=self.pad_id, dtype=torch.bfloat16),
+            "batch": laid(rows, pad_id=self.pad_id, dtype=methods.training_dtype()),
             "gold": [self.golds[i] for i in group],
             "rows": [self.first + i for i in group],
         }
@@ -359,8 +359,8 @@ def _fit_answers(
         args=TrainingArguments(
             per_device_train_batch_size=1,
             per_device_eval_batch_size=1,
-            # The weights are float32 only where all of them are trained.
-            bf16=recipe.method == "full",
+            # Where all weights are trained they are float32, and cast for each product.
+            bf16=recipe.method == "full" and methods.training_dtype() == torch.bfloat16,
             **options,
         ),
         train_dataset=dataset,
@@ -399,7 +399,7 @@ def _both(
 
 
 def _save(trained: fitting.Trained, out: Path) -> None:
-    """Write the weights in bfloat16, which is what they ran in; each file in one rename."""
+    """Write the weights in bfloat16; each file in one rename."""
     model = trained.model
     for parameter in model.parameters():
         if parameter.requires_grad:

@@ -131,7 +131,7 @@ def test_a_branch_does_not_wait_for_an_effect_that_nobody_asks_for(tmp_path: Pat
         await effects.perform("second", "model", {}, forbidden)
 
     with pytest.raises(DivergenceError, match=r"asked for effect second#1 .* has effect first#1"):
-        asyncio.run(skips(ReplayEffects(trace)))
+        asyncio.run(skips(ReplayEffects(trace, patience=0.2)))
 
 
 def test_a_killed_run_replays_as_far_as_it_came(tmp_path: Path) -> None:

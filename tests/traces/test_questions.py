@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from seamline import Project
 from seamline.agents.recorded import RecordedRun
 from seamline.cli.main import app
-from seamline.errors import InputError, SkillError
+from seamline.errors import ConfigError, InputError, SkillError
 from seamline.models.contracts import SkillContract
 from seamline.models.dataset.settings import Source
 from seamline.models.dataset.sources import read_source
@@ -132,12 +132,17 @@ def test_what_cannot_be_right_is_refused(reviewed: RecordedRun, tmp_path: Path) 
         reviewed.corrections({100_000: []})
     with pytest.raises(InputError, match="has one right label"):
         reviewed.corrections({first: ["None", "Insurance"]})
-    with pytest.raises(InputError, match="cannot be written: Is a directory"):
-        add_rows(tmp_path, reviewed.corrections({first: []}))
-    (tmp_path / "notes.txt").write_text("no rows\n", "utf-8")
-    with pytest.raises(InputError, match="is no JSONL"):
-        add_rows(tmp_path / "notes.txt", reviewed.corrections({first: []}))
-    assert (tmp_path / "notes.txt").read_text("utf-8") == "no rows\n"
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        add_rows(tmp_path / "folder.jsonl", reviewed.corrections({first: []}))
+    with pytest.raises(InputError, match=r"end it in \.jsonl"):
+        add_rows(tmp_path / "notes.csv", reviewed.corrections({first: []}))
+    notes = tmp_path / "notes.jsonl"
+    for content, told in (("no rows\n", "notes.jsonl:1 is no JSON"), ("[1]\n", "is a list")):
+        notes.write_text(content, "utf-8")
+        with pytest.raises(ConfigError, match=told):
+            add_rows(notes, reviewed.corrections({first: []}))
+        assert notes.read_text("utf-8") == content
     with pytest.raises(InputError, match="cannot be written: No such file"):
         add_rows(tmp_path / "none" / "rows.jsonl", reviewed.corrections({first: []}))
 

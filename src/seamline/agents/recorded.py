@@ -160,23 +160,24 @@ class RecordedRun(Trace):
         asked = {question.number: question for question in self.questions()}
         rows = []
         for number, answers in right.items():
-            if number not in asked:
+            question = asked.get(number)
+            if question is None:
                 raise InputError(
                     f"run {self.run_id} has no question {number}; it asked its skills "
                     f"{len(asked)}, see `seamline traces questions {self.run_id}`"
                 )
-            if not asked[number].digest:
+            if not question.digest:
                 raise InputError(
                     f"question {number} of run {self.run_id} was answered without the adapter of "
-                    f"{asked[number].skill}; correct it in a run of the skill"
+                    f"{question.skill}; correct it in a run of the skill"
                 )
-            skill = self.project.skills.get(asked[number].skill)
-            if skill.spec.adapter.digest != asked[number].digest:
+            skill = self.project.skills.get(question.skill)
+            if skill.spec.adapter.digest != question.digest:
                 raise SkillError(
-                    f"run {self.run_id} asked {skill.ref} with adapter {asked[number].digest}, "
+                    f"run {self.run_id} asked {skill.ref} with adapter {question.digest}, "
                     f"and the project has {skill.spec.adapter.digest}; restore that version"
                 )
-            rows.append(corrected(asked[number], answers, skill.spec.contract))
+            rows.append(corrected(question, answers, skill.spec.contract))
         return rows
 
     def fork(self, **changes: Any) -> Fork:

@@ -7,7 +7,6 @@ skill's contract, so that a later version with other words around them learns fr
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from seamline.errors import InputError, SkillError
 from seamline.models.contracts import SkillContract
 from seamline.models.dataset.rows import to_json
+from seamline.models.dataset.sources import read_columns
 from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.traces.journal import EffectKey
 from seamline.traces.trace import Trace
@@ -152,13 +152,17 @@ def add_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     A new file can be read by its owner alone, because rows hold what documents said.
 
     Raises:
-        InputError: The file cannot be read or written, or holds something else.
+        InputError: The file is not named as JSONL, or cannot be written.
+        ConfigError: It is there, and cannot be read or holds something else.
     """
+    if file.suffix.lower() != ".jsonl":
+        raise InputError(f"{file} is not named as a recipe's source must be: end it in .jsonl")
     new = {row["id"]: row for row in rows}
     try:
         file = file.resolve()
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
-        held = [new.pop(row.get("id"), row) for row in _rows(file)] + list(new.values())
+        old = [row for _, row in read_columns(file)] if file.exists() else []
+        held = [new.pop(str(row.get("id")), row) for row in old] + list(new.values())
         part = file.with_name(f".{file.name}.part")
         try:
             part.touch(mode=0o600)
@@ -173,17 +177,6 @@ def add_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror or error}") from error
     return len(held)
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        lines = file.read_bytes().splitlines() if file.exists() else []
-        rows = [json.loads(line) for line in lines if line.strip()]
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is no JSONL ({error}); name another file") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{file} holds something else than training rows; name another file")
-    return rows
 
 
 def _labels(question: Question, right: Sequence[str], contract: SkillContract) -> list[str]:

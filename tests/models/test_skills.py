@@ -111,7 +111,7 @@ def test_labels_move_and_only_to_versions_that_exist(store: SkillStore) -> None:
     assert store.labels("clause_type") == {"candidate": "0.1.0", "production": "0.2.0"}
     with pytest.raises(SkillError, match="no version or label"):
         store.label("clause_type", "candidate", "2.0.0")
-    with pytest.raises(SkillError, match="VERSION LABEL"):
+    with pytest.raises(SkillError, match="LABEL VERSION"):
         store.label("clause_type", "0.1.0", "production")
     (store.root / "skills.lock").write_text("{")
     with pytest.raises(SkillError, match="is damaged"):

@@ -133,8 +133,8 @@ def check(project: common.ProjectOption = None, json: common.JsonOption = False)
 @common.handle_errors
 def label(
     skill: Annotated[str, typer.Argument(help="The skill's name.")],
-    version: Annotated[str, typer.Argument(help="The version that the label shall point at.")],
     name: Annotated[str, typer.Argument(metavar="LABEL", help="E.g. production.")],
+    version: Annotated[str, typer.Argument(help="The version that the label shall point at.")],
     project: common.ProjectOption = None,
     json: common.JsonOption = False,
 ) -> None:

@@ -324,7 +324,7 @@ class SkillStore:
         if not _LABEL.match(label):
             raise SkillError(
                 f"label {label!r} must be lower-case letters, digits, '-' and '_', with a letter "
-                f"first; write `seamline models label {name} VERSION LABEL`"
+                f"first; write `seamline models label {name} LABEL VERSION`"
             )
         skill = self.get(f"{name}@{version}")
         version = skill.spec.version

@@ -195,7 +195,7 @@ def test_a_released_skill_that_cannot_be_measured_is_told_before_the_work(
 ) -> None:
     model = ScriptedModel({})
     monkeypatch.setattr(Project, "local_model", model)
-    assert call("models", "label", "fruit", "0.1.0", "production", "-p", shelf).exit_code == 0
+    assert call("models", "label", "fruit", "production", "0.1.0", "-p", shelf).exit_code == 0
     (shelf / "models/skills/letters/0.1.0/evaluation.py").unlink()
     done = call("eval", "--all", "--data", letters, "--project", shelf)
     assert done.exit_code == 2

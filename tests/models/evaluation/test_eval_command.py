@@ -42,7 +42,7 @@ def gate(shelf: Path, data: Path, *more: object) -> Result:
 
 
 def label(shelf: Path, version: str = "0.2.0") -> Result:
-    return call("models", "label", "letters", version, "production", "--project", shelf)
+    return call("models", "label", "letters", "production", version, "--project", shelf)
 
 
 def test_the_grid_as_json_and_as_a_folder(
@@ -192,10 +192,10 @@ def test_going_forth_again_needs_no_gate_and_a_changed_version_does(
 
 def test_the_first_version_and_other_labels_need_no_gate(shelf: Path) -> None:
     options = ("--project", shelf, "--json")
-    done = call("models", "label", "fruit", "0.1.0", "production", *options)
+    done = call("models", "label", "fruit", "production", "0.1.0", *options)
     assert json.loads(done.stdout)["before"] is None
-    assert call("models", "label", "letters", "0.2.0", "candidate", *options).exit_code == 0
-    assert call("models", "label", "letters", "0.9.0", "candidate", *options).exit_code == 2
+    assert call("models", "label", "letters", "candidate", "0.2.0", *options).exit_code == 0
+    assert call("models", "label", "letters", "candidate", "0.9.0", *options).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_a_worse_adapter_gets_no_label_and_a_better_one_does(
         ).exit_code  # fmt: skip
 
     def label(version: str) -> int:
-        return call("models", "label", "clause_type", version, "production", *options).exit_code
+        return call("models", "label", "clause_type", "production", version, *options).exit_code
 
     assert label("1.0.0") == 0  # The first one: all but the bare base.
     assert gated("2.0.0") == 0

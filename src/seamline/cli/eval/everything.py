@@ -47,7 +47,7 @@ def evaluate_all(project: Project, options: Options, tell: Callable[[str], None]
     if not planned:
         raise InputError(
             f"{project.skills.root} has no skill with a version labelled production; label one: "
-            "`seamline models label SKILL VERSION production`"
+            "`seamline models label SKILL production VERSION`"
         )
     kept = _kept(planned, options)
     reports = []

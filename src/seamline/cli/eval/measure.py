@@ -196,7 +196,7 @@ def _released(project: Project, skill: Skill) -> Skill:
         raise InputError(
             f"{name} has no version labelled production, so there is nothing to gate against; "
             f"the first is labelled without: `seamline models label {name} "
-            f"{skill.spec.version} production`"
+            f"production {skill.spec.version}`"
         )
     found = project.skills.get(f"{name}@production")
     if found.ref == skill.ref:

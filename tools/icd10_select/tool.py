@@ -1,8 +1,8 @@
 """Which candidate code each mention means: one question to the skill for every mention.
 
-A candidate counts by the mean of two opinions: the skill's probability that it is the code, and
-how alike it is to the mention by the search. Each knows what the other does not, and the mean is
-right more often than the skill alone.
+A candidate counts by the weighted mean of two opinions: the skill's probability that it is the
+code, and how alike it is to the mention by the search. Each knows what the other does not, and
+together they are right more often than either alone.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class RunnerUp(_Value):
 class Selection(_Value):
     """A chosen code with its evidence; `more_evidence` holds its other mentions.
 
-    `confidence` is the mean of the skill's probability and the search's likeness, `level` the
-    same in words; `low` means not sure.
+    `confidence` is the weighted mean of the skill's probability and the search's likeness,
+    `level` the same in words; `low` means not sure.
     """
 
     code: str
@@ -107,10 +107,11 @@ class Output(ToolOutput):
 class Settings(ToolSettings):
     """When a candidate is a code, how sure, and when two of them are a tie.
 
-    All but the first two are about the mean of probability and likeness.
+    All but the first three are about the mean of probability and likeness.
 
     Attributes:
         candidates: How many of a mention's the skill reads.
+        skill_share: What the skill's probability counts for in the mean; the rest is likeness.
         least_probability: The mention is declined where the skill gives no candidate as much.
         threshold: From this mean on the best candidate is a code.
         low: Below this mean a code is not sure.
@@ -119,10 +120,11 @@ class Settings(ToolSettings):
     """
 
     candidates: int = Field(default=8, gt=0)
+    skill_share: float = Field(default=0.3, ge=0, le=1)
     least_probability: float = Field(default=0.1, ge=0, lt=1)
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    low: float = Field(default=0.6, ge=0, le=1)
-    high: float = Field(default=0.85, ge=0, le=1)
+    threshold: float = Field(default=0.65, gt=0, lt=1)
+    low: float = Field(default=0.75, ge=0, le=1)
+    high: float = Field(default=0.9, ge=0, le=1)
     tie_margin: float = Field(default=0.05, ge=0, le=1)
     tie_margin_kin: float = Field(default=0.015, ge=0, le=1)
 
@@ -130,6 +132,15 @@ class Settings(ToolSettings):
     def marks(self) -> Marks:
         """How a mean is read."""
         return Marks(threshold=self.threshold, low=self.low, high=self.high)
+
+    def mean(self, probability: float, likeness: float) -> float:
+        """What a candidate counts, in 0..1."""
+        share = self.skill_share
+        return share * _unit(probability) + (1 - share) * _unit(likeness)
+
+    def fits(self, probabilities: Sequence[float]) -> bool:
+        """Whether the skill thinks any of a mention's candidates possible."""
+        return max(probabilities, default=0.0) >= self.least_probability
 
 
 @dataclass(frozen=True)
@@ -220,11 +231,11 @@ def _ranked(mention: Found, response: DecideResponse, settings: Settings) -> _Ju
             f"{len(candidates)} candidates for {mention.text!r}, {len(response.scores)} scores"
         )
     pairs = [
-        (candidate, (_unit(score) + _unit(candidate.score)) / 2)
+        (candidate, settings.mean(score, candidate.score))
         for candidate, score in zip(candidates, response.scores, strict=True)
     ]
     pairs.sort(key=lambda pair: (-pair[1], -pair[0].score, pair[0].code))
-    fits = max(response.scores) >= settings.least_probability
+    fits = settings.fits(response.scores)
     return _Judged(mention, pairs, fits and _tied(pairs, settings), fits)
 
 

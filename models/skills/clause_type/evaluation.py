@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Shot
+from seamline.models.evaluation.declared import PROMPTED, EvalRow, Evaluation, Shot
 
 __all__ = ["evaluation"]
 
@@ -26,10 +27,10 @@ _BARE = SkillContract(
 Place = tuple[str, int, int]
 
 
-def evaluation(contract: SkillContract) -> Evaluation:
-    """The evaluation for a version with this contract."""
+def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:
+    """On spans; and on a sample of them, beside the prompted base."""
     known = frozenset(contract.labels) - {contract.none_label}
-    return Evaluation(
+    main = Evaluation(
         file=_FILE,
         measure="first type in the gold set",
         several=True,
@@ -49,6 +50,7 @@ def evaluation(contract: SkillContract) -> Evaluation:
             for _, text, types in _spans(data / _TRAINING, known)
         ],
     )
+    return {"main": main, "prompted": replace(main, cells=PROMPTED)}
 
 
 def _spans(file: Path, known: frozenset[Any]) -> Iterator[tuple[Place, str, frozenset[str]]]:

@@ -1,8 +1,11 @@
 """How `icd10_select` is evaluated: pick-list entries of intensive care, and whole clinical cases.
 
 `eicu`: one entry and twenty candidates; its code, or one of them where the file gives several.
+`prompted`: the same, beside the prompted base.
 `codiesp`: a case has the codes of the whole document, so every mention that the search finds is
 answered as the agent would, and the codes of a document are compared as a set.
+
+The cell `adapter_retrieval` answers as the tool does, with its settings.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ import yaml
 
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.declared import PROMPTED, EvalRow, Evaluation, Prediction, Shot
 from seamline.models.evaluation.metrics import micro_f1
 from seamline.project import state_home
 
@@ -30,10 +34,12 @@ _CODIESP = "icd10/codiesp_dev.jsonl"
 _CODIESP_TRAIN = "icd10/codiesp_train.jsonl"
 _TRAINING = "icd10/synonyms.jsonl"
 _CANDIDATES = 20
+_AFTER = 1e-4
 _VAGUE = frozenset({"R69", "R52"})
 """Illness and pain, unspecified: given to most cases, and named by no words of their own."""
 
 _TOOLS = Path(__file__).resolve().parents[3] / "tools"
+_TOOL = load_module(_TOOLS / "icd10_select" / "tool.py")
 _BARE = SkillContract(
     read="branches",
     system="You assign ICD-10-CM codes to clinical text.",
@@ -43,16 +49,18 @@ _BARE = SkillContract(
 
 def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
     """The evaluations for a version with this contract."""
+    entries = Evaluation(
+        file=_EICU,
+        measure="exact code first",
+        several=False,
+        bare=_BARE,
+        rows=_rows,
+        shots=_shots,
+        further=_first_and_held,
+        with_retrieval=_as_the_tool,
+    )
     return {
-        "eicu": Evaluation(
-            file=_EICU,
-            measure="exact code first",
-            several=False,
-            bare=_BARE,
-            rows=_rows,
-            shots=_shots,
-            further=_first_and_held,
-        ),
+        "eicu": entries,
         "codiesp": Evaluation(
             file=_CODIESP,
             measure="code of a mention among its document's codes",
@@ -61,8 +69,10 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
             rows=lambda data: _mentions(data / _CODIESP),
             further=_documents,
             cells=("retrieval", "adapter", "adapter_retrieval"),
+            with_retrieval=_as_the_tool,
             retrieval_threshold=_best_threshold,
         ),
+        "prompted": replace(entries, cells=PROMPTED),
     }
 
 
@@ -101,6 +111,26 @@ def _shots(data: Path) -> Sequence[Shot]:
         for row in _read(data / _TRAINING)
         if (code := index.default(row["code"])) is not None
     ]
+
+
+def _as_the_tool(row: EvalRow, probabilities: Sequence[float]) -> Prediction:
+    """The best candidate by the tool's mean, answered where the tool would give a code.
+
+    The tool proposes a category as its unspecified leaf. So where a row has both as candidates,
+    the leaf counts as the better of the two, and the category comes right after it.
+    """
+    settings = _TOOL.Settings(**_settings("icd10_select"))
+    pairs = zip(row.names, probabilities, row.retrieved, strict=True)
+    counts = {name: settings.mean(probability, alike) for name, probability, alike in pairs}
+    for name in row.names:
+        leaf = _index().default(name)
+        if leaf != name and leaf in counts:
+            counts[leaf] = max(counts[leaf], counts[name])
+            counts[name] = counts[leaf] - _AFTER
+    first = max(counts, key=lambda name: counts[name], default="")
+    count = counts.get(first, 0.0)
+    given = count >= settings.threshold and settings.fits(probabilities)
+    return Prediction(first, count, frozenset({first} if given else ()))
 
 
 def _first_and_held(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:

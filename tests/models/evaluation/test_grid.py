@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_the_adapter_reads_choices_and_its_mean_with_retrieval(shelf: Path, tmp_
     assert both[1].confidence == pytest.approx((0.2 + 0.8) / 2)
 
 
+def test_an_evaluation_says_what_skill_and_retrieval_mean_together(
+    shelf: Path, tmp_path: Path
+) -> None:
+    def last(row: EvalRow, scores: Sequence[float]) -> Prediction:
+        assert len(scores) == len(row.retrieved)
+        return Prediction(row.names[-1], 1.0, frozenset())
+
+    of = grid(shelf, "fruit", ScriptedModel(lambda request, skill: 0), tmp_path)
+    own = replace(of, evaluation=replace(of.evaluation, with_retrieval=last))
+    both = run(own, "adapter_retrieval").predictions
+    assert [one.first for one in both if one.first] == [r.names[-1] for r in of.rows if r.names]
+    assert run(own, "adapter").predictions != both
+
+
 def test_the_adapter_is_asked_once_for_both_of_its_cells(shelf: Path, tmp_path: Path) -> None:
     model = ScriptedModel(lambda request, skill: 0)
     of = grid(shelf, "fruit", model, tmp_path)
@@ -132,7 +147,7 @@ def test_few_shot_prompts_hold_the_nearest_rows_and_the_question_last(
             rows=[row, far], shots=of.shots,
         ).run("base_few_shot", lambda *_: None)
     )  # fmt: skip
-    request, plain = [call.request for call in model.calls[-2:]]
+    plain, request = [call.request for call in model.calls[-2:]]
     assert isinstance(request, DecideRequest)
     assert isinstance(plain, DecideRequest)
     assert request.context == "Letter: cold soup"

@@ -75,7 +75,7 @@ def kept_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEAMLINE_HOME")
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED, "nda_entailment", "unfair_term"])
 def test_a_card_tells_what_is_recorded(root: Path, name: str) -> None:
     skill = SkillStore(root / "models/skills").get(name)
     card = (skill.path / "README.md").read_text()
@@ -226,6 +226,29 @@ def test_codes_of_documents_are_compared_as_sets(root: Path) -> None:
     assert found["category_micro_f1"] == pytest.approx(2 * 2 / (4 + 2))
     assert found["code_micro_f1_without_R69_R52"] == pytest.approx(2 * 1 / (3 + 2))
     assert found["category_micro_f1_without_R69_R52"] == pytest.approx(2 * 2 / (3 + 2))
+
+
+@pytest.mark.usefixtures("kept_index")
+@pytest.mark.parametrize(
+    ("likely", "first", "given"),
+    [
+        ({"N17.9": 0.2, "N17": 0.9}, "N17.9", True),  # A category counts for its leaf.
+        ({"N18.9": 0.9}, "N18.9", True),
+        ({"N17.9": 0.05}, "N17.9", False),  # The skill thinks none of them possible.
+    ],
+)
+def test_the_skill_with_the_search_answers_as_the_tool_does(
+    root: Path, likely: dict[str, float], first: str, given: bool
+) -> None:
+    alike = {"N17.9": 0.9, "N17": 0.899, "N18.9": 0.8}
+    row = EvalRow(
+        id="one", context={}, gold=frozenset(), text="", names=tuple(alike),
+        retrieved=tuple(alike.values()),
+    )  # fmt: skip
+    together = evaluations(SkillStore(root / "models/skills").get("icd10_select"))["eicu"]
+    assert together.with_retrieval is not None
+    said = together.with_retrieval(row, [likely.get(name, 0.0) for name in alike])
+    assert (said.first, said.labels) == (first, frozenset({first} if given else ()))
 
 
 @pytest.mark.data

@@ -18,7 +18,10 @@ from typing import Any
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest
 
-__all__ = ["EvalRow", "Evaluation", "Prediction", "Shot", "rows_digest"]
+__all__ = ["PROMPTED", "EvalRow", "Evaluation", "Prediction", "Shot", "rows_digest"]
+
+PROMPTED = ("base", "base_few_shot", "adapter")
+"""The cells of an evaluation of the skill beside the prompted base, which costs far more a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,8 @@ class Evaluation:
         further: Further numbers, of all rows and what one cell said of each.
         read: What the scores of a row's choices mean; by default, the best-scored name.
         cells: The cells that are run where none are asked for; by default all there are.
+        with_retrieval: What the skill's scores of a row mean together with `retrieved`; by
+            default the name with the best mean of the two.
         retrieval_threshold: Chooses, on the training rows of a data folder, the threshold of
             the cell `retrieval`; by default it is `threshold`.
         threshold: The score from which a name counts as answered; `seamline eval` sets that of
@@ -110,6 +115,7 @@ class Evaluation:
     shots: Callable[[Path], Sequence[Shot]] | None = None
     further: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _nothing
     read: Callable[[EvalRow, Sequence[float]], Prediction] | None = None
+    with_retrieval: Callable[[EvalRow, Sequence[float]], Prediction] | None = None
     cells: tuple[str, ...] = ()
     retrieval_threshold: Callable[[Path], float] | None = None
     threshold: float = 0.5

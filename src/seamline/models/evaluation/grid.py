@@ -21,7 +21,7 @@ CELLS = {
     "base": "the bare base, asked one yes/no question a choice",
     "base_few_shot": "the same, with the nearest training rows in the prompt",
     "adapter": "the skill",
-    "adapter_retrieval": "the mean of the skill's probability and the retrieval score",
+    "adapter_retrieval": "the skill's probability and the retrieval score together",
     "endpoint": "the model behind an endpoint, in one structured call",
 }
 _RETRIEVING = frozenset({"retrieval", "adapter_retrieval"})
@@ -123,6 +123,8 @@ class Grid:
     async def _ask(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> _Answers:
         # A row without candidates asks nothing; its answer is none.
         asked = [i for i, one in enumerate(requests) if one.choices or one.ask == "labels"]
+        # Rows of one length are read together, so that little is padded.
+        asked.sort(key=lambda i: (len(requests[i].instructions + requests[i].context), i))
         tick(0, len(asked), f"rows of {self.skill}, {cell}")
         if asked and cell != "endpoint":
             # Loading the base and the adapter is no part of a row's seconds.
@@ -154,6 +156,8 @@ class Grid:
             names = [choice.name for choice in request.choices] or list(self.contract.labels)
             return self.evaluation.predict(names, scores, none=self.contract.none_label)
         if cell == "adapter_retrieval":
+            if self.evaluation.with_retrieval is not None:
+                return self.evaluation.with_retrieval(row, scores)
             pairs = zip(scores, row.retrieved, strict=True)
             scores = tuple((score + found) / 2 for score, found in pairs)
         return self._predicted(row, scores)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import yaml
 
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.declared import PROMPTED, EvalRow, Evaluation, Prediction, Shot
 from seamline.models.evaluation.metrics import micro_f1
 from seamline.tools.text import sentences
 
@@ -29,11 +30,11 @@ __all__ = ["evaluation"]
 _FILE = "contracts/contractnli_dev.jsonl"
 _DOCUMENTS = "contracts/contractnli_dev_documents.json"
 _TRAINING = "contracts/contractnli_train.jsonl"
-_TOOLS = Path(__file__).resolve().parents[4] / "tools"
+_TOOLS = Path(__file__).resolve().parents[3] / "tools"
 _TOOL = _TOOLS / "nda_check"
 _PASSAGES = load_module(_TOOL / "passages.py")
 _SPLIT = load_module(_TOOLS / "split_clauses" / "tool.py")
-_TRAINED = load_module(Path(__file__).with_name("data.py"))
+_TRAINED = load_module(Path(__file__).with_name("0.1.0") / "data.py")
 _BINS = 10
 _CHOICES = {"NotMentioned": "Not mentioned"}
 _BARE = SkillContract(
@@ -46,10 +47,15 @@ Rows = Callable[[Path], list[EvalRow]]
 
 
 def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
-    """On annotated evidence, and on whole agreements with passages found as the tool finds them."""
+    """On annotated evidence, and on whole agreements with passages found as the tool finds them.
+
+    The evidence once more beside the prompted base.
+    """
+    evidence = _evaluation(_FILE, _evidence_rows)
     return {
-        "evidence": _evaluation(_FILE, _evidence_rows),
+        "evidence": evidence,
         "documents": _evaluation(_DOCUMENTS, _document_rows),
+        "prompted": replace(evidence, cells=PROMPTED),
     }
 
 

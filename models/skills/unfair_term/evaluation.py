@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.declared import PROMPTED, EvalRow, Evaluation, Prediction, Shot
 from seamline.models.evaluation.metrics import micro_f1
 
 __all__ = ["evaluation"]
 
 _FILE = "contracts/unfair_tos_dev.jsonl"
 _TRAINING = "contracts/unfair_tos_train.jsonl"
-_TRAINED = load_module(Path(__file__).with_name("data.py"))
+_TRAINED = load_module(Path(__file__).with_name("0.1.0") / "data.py")
 _BARE = SkillContract(
     read="branches",
     system="You find unfair sentences in terms of service. Answer Yes or No.",
@@ -22,9 +23,9 @@ _BARE = SkillContract(
 )
 
 
-def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
-    """The evaluation for a version with this contract."""
-    return Evaluation(
+def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
+    """On sentences; and on a sample of them, beside the prompted base."""
+    main = Evaluation(
         file=_FILE,
         measure="best type right, or rightly none",
         several=True,
@@ -33,6 +34,7 @@ def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
         shots=_shots,
         further=_detection,
     )
+    return {"main": main, "prompted": replace(main, cells=PROMPTED)}
 
 
 def _rows(data: Path) -> Sequence[EvalRow]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from seamline.loading import load_module
 
-__all__ = ["FAIR", "TYPES", "build", "read", "types_of"]
+__all__ = ["FAIR", "TYPES", "build", "held_out", "read", "sentences", "types_of"]
 
 FAIR = "Fair"
 TYPES = {
@@ -56,19 +56,10 @@ def build(data: Path, *, seed: int = 7, scale: float = 1.0) -> Iterator[Row]:
         FileNotFoundError: The file is missing.
     """
     rng = random.Random(seed)
-    unfair: list[Row] = []
-    near: list[Row] = []
-    fair: list[Row] = []
-    short: list[Row] = []
-    seen: set[str] = set()
-    for text, tags, document in read(data / "contracts" / "unfair_tos_train.jsonl"):
-        labels = types_of(tags)
-        if text.casefold() in seen or (not labels and tags == [_MARKER]):
-            continue
-        seen.add(text.casefold())
-        row = {"context": {"text": text}, "labels": labels or [FAIR], "group": document}
-        kept = unfair if labels else near if tags else fair if len(text.split()) > 4 else short
-        kept.append(row)
+    kinds: dict[str, list[Row]] = {"unfair": [], "near": [], "fair": [], "short": []}
+    for row, what in sentences(data / "contracts" / "unfair_tos_train.jsonl"):
+        kinds[what].append(row)
+    unfair, near, fair, short = kinds.values()
     for rows in (unfair, fair, short):
         rng.shuffle(rows)
     unfair = unfair[: round(len(unfair) * scale)]
@@ -76,9 +67,22 @@ def build(data: Path, *, seed: int = 7, scale: float = 1.0) -> Iterator[Row]:
     headings = short[: round(SHORT_SHARE * wanted)]
     chosen = unfair + (near + headings + fair)[:wanted]
     rng.shuffle(chosen)
-    held = _held_out(sorted({row["group"] for row in chosen}), seed)
+    held = held_out(sorted({row["group"] for row in chosen}), seed)
     for row in chosen:
         yield {**row, "split": "valid" if row["group"] in held else "train"}
+
+
+def sentences(file: Path) -> Iterator[tuple[Row, str]]:
+    """Each different sentence as a row, and what it is: unfair, near, fair or short."""
+    seen: set[str] = set()
+    for text, tags, document in read(file):
+        labels = types_of(tags)
+        if text.casefold() in seen or (not labels and tags == [_MARKER]):
+            continue
+        seen.add(text.casefold())
+        row = {"context": {"text": text}, "labels": labels or [FAIR], "group": document}
+        other = "fair" if len(text.split()) > 4 else "short"
+        yield row, "unfair" if labels else "near" if tags else other
 
 
 def read(file: Path) -> Iterator[tuple[str, list[str], str]]:
@@ -113,7 +117,7 @@ def types_of(tags: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def _held_out(documents: Sequence[str], seed: int) -> frozenset[str]:
-    """The documents of the lowest hashes, so that adding data moves few of them."""
+def held_out(documents: Sequence[str], seed: int) -> frozenset[str]:
+    """A fifth of the documents, those of the lowest hashes: added data moves few of them."""
     order = sorted(documents, key=lambda one: hashlib.sha256(f"{seed}:{one}".encode()).digest())
     return frozenset(order[: max(1, round(VALID_SHARE * len(order)))])

@@ -1,6 +1,6 @@
 """LoRA and aLoRA at equal budget: one skill trained in both ways on the same rows, and compared.
 
-    python benchmarks/kinds.py clause_type@0.2.0 --data FOLDER [--share 0.1] [--limit 300]
+    python benchmarks/kinds.py [clause_type@0.2.0] --data FOLDER [--share 0.1] [--limit 300]
 
 Everything but `method` and its learning rate, the default of each, is that of the skill's recipe:
 rows, prompt, rank, and about as many steps. Training, evaluation and the paired interval are
@@ -129,7 +129,10 @@ def compare(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("skill", help="SKILL@VERSION with a recipe and a question in its contract")
+    parser.add_argument(
+        "skill", nargs="?", default="clause_type@0.2.0",
+        help="SKILL@VERSION with a recipe and a question in its contract",
+    )  # fmt: skip
     parser.add_argument("--data", type=Path, default=os.environ.get("SEAMLINE_DATA"))
     parser.add_argument("--share", type=float, default=0.1, help="of the rows of data.py")
     parser.add_argument("--epochs", type=float, default=1.0)

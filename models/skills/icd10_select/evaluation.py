@@ -221,6 +221,7 @@ def _categories(codes: Iterable[str]) -> frozenset[str]:
     return frozenset(code[:3] for code in codes)
 
 
+@cache
 def _settings(tool: str) -> Mapping[str, Any]:
     text = (_TOOLS / tool / "tool.yaml").read_text(encoding="utf-8")
     found: Mapping[str, Any] = yaml.safe_load(text)["settings"]

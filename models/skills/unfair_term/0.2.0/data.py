@@ -17,8 +17,6 @@ from seamline.loading import load_module
 __all__ = ["FAIR_FOR_ONE", "build"]
 
 FAIR_FOR_ONE = 4.0
-SHORT_SHARE = 0.1
-"""Of the fair rows, those of fewer than five words: headings and the like."""
 
 _earlier = load_module(Path(__file__).parents[1] / "0.1.0" / "data.py")
 
@@ -46,7 +44,7 @@ def build(data: Path, *, seed: int = 7, scale: float = 1.0) -> Iterator[Row]:
         rng.shuffle(trained[what])
     unfair = trained["unfair"][: round(len(trained["unfair"]) * scale)]
     wanted = round(FAIR_FOR_ONE * len(unfair))
-    headings = trained["short"][: round(SHORT_SHARE * wanted)]
+    headings = trained["short"][: round(_earlier.SHORT_SHARE * wanted)]
     chosen = unfair + (trained["near"] + headings + trained["fair"])[:wanted]
     rng.shuffle(chosen)
     yield from chosen

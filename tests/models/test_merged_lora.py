@@ -61,3 +61,12 @@ def test_outputs_and_gradients_are_those_of_peft(rslora: bool) -> None:
 def test_what_is_not_plain_lora_is_left_to_peft() -> None:
     assert train_merged(adapted(lora_dropout=0.1)) == 0
     assert train_merged(adapted(use_dora=True)) == 0
+
+
+def test_switched_off_the_layers_are_the_bare_ones() -> None:
+    model = adapted()
+    assert train_merged(model) == 2
+    x = torch.randn(2, 5, 12)
+    with model.disable_adapter():
+        bare = model(x)
+    torch.testing.assert_close(bare, model.unload()(x))

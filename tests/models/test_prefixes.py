@@ -133,11 +133,15 @@ def test_lora_and_alora_skills_stand_side_by_side(model: LocalModel) -> None:
     assert [one.scores for one in before] == [one.scores for one in after]
 
 
-def test_a_store_keeps_what_one_pass_gives(base_path: Path, tmp_path: Path) -> None:
+def test_kept_and_live_prefixes_are_what_one_pass_of_the_bare_base_gives(
+    base_path: Path, tmp_path: Path
+) -> None:
+    import peft
     import torch
 
+    from seamline.models.merged_lora import train_merged
     from seamline.models.methods import load_base
-    from seamline.models.prefixes import PrefixStore
+    from seamline.models.prefixes import LivePrefixes, PrefixStore
 
     causal, _ = load_base(base_path, "full")
     rows = [
@@ -164,7 +168,23 @@ def test_a_store_keeps_what_one_pass_gives(base_path: Path, tmp_path: Path) -> N
 
     expected = states(whole, None)
     for one in (store, again):
-        assert torch.allclose(states(behind, one.rows([0, 1, 2], "cpu")), expected, atol=2e-3)
+        assert torch.allclose(states(behind, one.rows([0, 1, 2], causal)), expected, atol=2e-3)
+
+    config = peft.LoraConfig(target_modules="all-linear", init_lora_weights=False)
+    adapted = peft.get_peft_model(causal, config)
+    train_merged(adapted)
+    kept, live = (
+        torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+        for cache in (
+            store.rows([0, 1, 2], adapted),
+            LivePrefixes(prefixes).rows([0, 1, 2], adapted),
+        )
+    )
+    read = [len(prefix) for prefix in prefixes]
+    for row, length in enumerate(read):
+        assert torch.allclose(live[:, :, row, :, :length], kept[:, :, row, :, :length], atol=1e-4)
+    assert not torch.allclose(states(whole, None), expected, atol=2e-3)
+    assert all(p.requires_grad for n, p in adapted.named_parameters() if "lora_" in n)
 
 
 def test_a_disk_without_room_is_told_beforehand(

@@ -71,6 +71,9 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _merged_forward(layer: Any, name: str, x: torch.Tensor) -> torch.Tensor:
+    if layer.disable_adapters:
+        bare: torch.Tensor = layer.base_layer(x)
+        return bare
     out: torch.Tensor = _MergedLora.apply(  # type: ignore[no-untyped-call]
         x,
         layer.base_layer.weight,

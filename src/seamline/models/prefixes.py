@@ -22,7 +22,7 @@ from seamline.errors import ConfigError
 from seamline.models.dataset.duplicates import Tick
 from seamline.models.encoding import pack
 
-__all__ = ["PrefixStore", "cache_of", "read_prefixes"]
+__all__ = ["LivePrefixes", "PrefixStore", "cache_of", "read_prefixes"]
 
 Ids = tuple[int, ...]
 
@@ -102,8 +102,8 @@ class PrefixStore:
             self._fill(causal, distinct, tick)
             (folder / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
-    def rows(self, indices: Sequence[int], device: Any) -> DynamicCache:
-        """The cache of these rows, padded on the right with zeros to the longest."""
+    def rows(self, indices: Sequence[int], model: Any) -> DynamicCache:
+        """The cache of these rows on the model's device, padded with zeros to the longest."""
         own = [self._of[index] for index in indices]
         spans = [(self._starts[i], self._starts[i + 1]) for i in own]
         longest = max(end - start for start, end in spans)
@@ -111,7 +111,7 @@ class PrefixStore:
         for r, (start, end) in enumerate(spans):
             found[r, : end - start] = self._values[start:end]
         # (rows, tokens, layers, 2, heads, size) as a cache has it.
-        return cache_of(found.permute(2, 3, 0, 4, 1, 5).to(device))
+        return cache_of(found.permute(2, 3, 0, 4, 1, 5).to(model.device))
 
     def _open(self, file: Path, dtype: torch.dtype, *, fresh: bool) -> torch.Tensor:
         count = self._starts[-1] * torch.Size(self._shape).numel()
@@ -141,6 +141,22 @@ class PrefixStore:
             done += len(group)
             if tick is not None:
                 tick(done, len(distinct), "reading the prefixes once, for every epoch")
+
+
+class LivePrefixes:
+    """Prefixes that are read each time they are asked for, in place of a `PrefixStore`.
+
+    On a GPU the bare base reads a batch of them sooner than they come from a disk.
+    """
+
+    def __init__(self, prefixes: Sequence[Ids]) -> None:
+        self._prefixes = prefixes
+
+    def rows(self, indices: Sequence[int], model: Any) -> DynamicCache:
+        """The cache of these rows, as the base below the adapters of `model` reads them."""
+        with model.disable_adapter():
+            values = read_prefixes(model.get_base_model(), [self._prefixes[i] for i in indices])
+        return cache_of(values)
 
 
 def _shape(config: Any) -> tuple[int, int, int, int]:

@@ -31,7 +31,7 @@ from seamline.models.contracts import SkillContract
 from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
 from seamline.models.making import WEIGHTS
 from seamline.models.merged_lora import train_merged
-from seamline.models.prefixes import PrefixStore
+from seamline.models.prefixes import LivePrefixes, PrefixStore
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.recipes import Recipe, Training
 
@@ -116,7 +116,7 @@ class _Batches(Dataset[dict[str, Any]]):
         examples: Sequence[Example],
         settings: Training,
         pad_id: int,
-        held: PrefixStore | None,
+        held: LivePrefixes | PrefixStore | None,
         first: int,
     ) -> None:
         self.rows, self.golds = rows, [example.gold for example in examples]
@@ -171,7 +171,7 @@ class _SkillTrainer(Trainer):
         answer_ids: Sequence[int],
         settings: Training,
         labels: bool,
-        held: PrefixStore | None,
+        held: LivePrefixes | PrefixStore | None,
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
@@ -198,7 +198,7 @@ class _SkillTrainer(Trainer):
             input_ids=batch.input_ids.to(device),
             position_ids=batch.position_ids.to(device),
             attention_mask=batch.attention_mask.to(device),
-            past_key_values=self._held and self._held.rows(inputs["rows"], device),
+            past_key_values=self._held and self._held.rows(inputs["rows"], model),
             use_cache=self._held is not None,
         ).last_hidden_state
         reads = batch.reads.to(device)
@@ -251,10 +251,11 @@ def train(
 ) -> dict[str, Any]:
     """Train what the recipe asks for into `out`, and return what the run did.
 
-    An aLoRA is trained behind prefixes that the bare base has read once (`PrefixStore`). An
-    adapter is a PEFT folder in `out`; of `method: full`, `out/base` is a base. The losses are
-    in `out/loss.json` and `out/loss.png`. An interrupted run goes on from its last checkpoint,
-    and gives what it would have given uninterrupted.
+    An aLoRA is trained behind prefixes that the bare base has read, on a CPU once for all
+    epochs (`PrefixStore`), on a GPU each time anew (`LivePrefixes`). An adapter is a PEFT folder
+    in `out`; of `method: full`, `out/base` is a base. The losses are in `out/loss.json` and
+    `out/loss.png`. An interrupted run goes on from its last checkpoint, and gives what it would
+    have given uninterrupted.
 
     Args:
         recipe: Method, objective, contract and settings.
@@ -338,10 +339,7 @@ def _fit_answers(
     # Told before the work, and not after it, where a contract has no words to call an aLoRA by.
     invocation = encoder.invocation(contract) if recipe.method == "alora" else ()
     encoded = [encoder.row(example.request, contract) for example in (*examples, *drawn)]
-    held = None
-    if invocation:
-        prefixes = [row.prefix for row in encoded]
-        held = PrefixStore(model, prefixes, folder=out / "prefixes", tick=tick)
+    held = _prefixes(model, encoded, out / "prefixes", tick) if invocation else None
     dataset, read = _both(encoded, examples, drawn, settings, encoder, held)
     plan = fitting.schedule(settings, len(dataset), wait=dataset.wait)
     # Before the adapter is made, because its weights are drawn.
@@ -383,13 +381,22 @@ def _answer_ids(encoder: Encoder, contract: SkillContract) -> list[int]:
     return [encoder.token(word) for word in words]
 
 
+def _prefixes(
+    model: Any, encoded: Sequence[Row], folder: Path, tick: fitting.Tick
+) -> LivePrefixes | PrefixStore:
+    prefixes = [row.prefix for row in encoded]
+    if torch.cuda.is_available():
+        return LivePrefixes(prefixes)
+    return PrefixStore(model, prefixes, folder=folder, tick=tick)
+
+
 def _both(
     encoded: Sequence[Row],
     examples: Sequence[Example],
     drawn: Sequence[Example],
     settings: Training,
     encoder: Encoder,
-    held: PrefixStore | None,
+    held: LivePrefixes | PrefixStore | None,
 ) -> tuple[_Batches, _Batches | None]:
     """The batches to train on, and those that are held out, where there are some."""
     pad, first = encoder.tokenizer.pad_token_id or 0, len(examples)

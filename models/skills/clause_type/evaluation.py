@@ -34,6 +34,7 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:
         file=_FILE,
         measure="first type in the gold set",
         several=True,
+        as_told=True,
         bare=_BARE,
         rows=lambda data: [
             EvalRow(

@@ -167,6 +167,14 @@ def test_the_label_none_is_no_answer(shelf: Path, letters: Path) -> None:
     two = evaluation.predict(names, (0.6, 0.7, 0.1), none="None")
     assert two == Prediction("Complaint", 0.7, frozenset({"Praise", "Complaint"}))
     assert not two.right(frozenset())
+    assert replace(evaluation, threshold=0.3).predict(
+        names, (0.4, 0.1, 0.5), none="None"
+    ) == Prediction("None", 0.5, frozenset({"Praise"}))
+    low = replace(evaluation, threshold=0.3, as_told=True)
+    assert low.predict(names, (0.4, 0.1, 0.5), none="None") == Prediction(
+        "Praise", 0.4, frozenset({"Praise"})
+    )
+    assert low.predict(names, (0.2, 0.1, 0.1), none="None") == Prediction("None", 0.1, frozenset())
     assert evaluation.predict(names, (0.0, 0.0, 0.0)).first == ""
 
 

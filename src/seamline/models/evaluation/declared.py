@@ -93,6 +93,8 @@ class Evaluation:
         file: The data file, as a path inside the data folder.
         measure: What the main number, accuracy, says in words.
         several: Whether a row can have several right names at once.
+        as_told: Whether the first name is the best of those that reach the threshold, as a tool
+            tells them, though `none` may score higher.
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
         shots: The training rows that few-shot prompts draw from; without, there are none.
@@ -111,6 +113,7 @@ class Evaluation:
     measure: str
     several: bool
     bare: SkillContract
+    as_told: bool = False
     rows: Callable[[Path], Sequence[EvalRow]]
     shots: Callable[[Path], Sequence[Shot]] | None = None
     further: Callable[[Sequence[EvalRow], Sequence[Prediction]], Mapping[str, float]] = _nothing
@@ -133,8 +136,11 @@ class Evaluation:
         if confidence <= 0:
             return Prediction("", 0.0, frozenset())
         counted = pairs if self.several else [(first, confidence)]
-        labels = {name for name, score in counted if score >= self.threshold and name != none}
-        return Prediction(first, confidence, frozenset(labels))
+        told = {name: score for name, score in counted if score >= self.threshold and name != none}
+        if self.as_told and none is not None and none in names:
+            named = told or {none: scores[names.index(none)]}
+            first, confidence = max(named.items(), key=lambda pair: pair[1])
+        return Prediction(first, confidence, frozenset(told))
 
 
 def rows_digest(rows: Sequence[EvalRow]) -> str:

@@ -180,9 +180,7 @@ def test_kept_and_live_prefixes_are_what_one_pass_of_the_bare_base_gives(
             LivePrefixes(prefixes).rows([0, 1, 2], adapted),
         )
     )
-    read = [len(prefix) for prefix in prefixes]
-    for row, length in enumerate(read):
-        assert torch.allclose(live[:, :, row, :, :length], kept[:, :, row, :, :length], atol=1e-4)
+    assert torch.allclose(live, kept, atol=1e-4)
     assert not torch.allclose(states(whole, None), expected, atol=2e-3)
     assert all(p.requires_grad for n, p in adapted.named_parameters() if "lora_" in n)
 

@@ -319,3 +319,13 @@ def test_examples_of_branches_keep_their_answers() -> None:
     assert example.gold == (0, 1)
     with pytest.raises(ConfigError, match="has no branches"):
         list(examples_from([{"context": {"context": "x"}, "branches": []}], made.contract))
+
+
+def test_several_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from seamline.models.fitting import require_one_gpu
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    require_one_gpu()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="sees 2; set CUDA_VISIBLE_DEVICES"):
+        require_one_gpu()

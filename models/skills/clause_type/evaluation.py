@@ -32,7 +32,7 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:
     known = frozenset(contract.labels) - {contract.none_label}
     main = Evaluation(
         file=_FILE,
-        measure="first type in the gold set",
+        measure="first told type in the gold set",
         several=True,
         as_told=True,
         bare=_BARE,

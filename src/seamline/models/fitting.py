@@ -27,6 +27,7 @@ __all__ = [
     "arguments",
     "drawn",
     "fit",
+    "require_one_gpu",
     "require_packages",
     "schedule",
     "write_curve",
@@ -87,6 +88,19 @@ def require_packages(*names: str) -> None:
     if missing:
         raise ConfigError(
             f"training needs {', '.join(missing)}: pip install -c constraints.txt 'seamline[train]'"
+        )
+
+
+def require_one_gpu() -> None:
+    """Refuse more GPUs than one, over which the trainer would spread a batch.
+
+    Raises:
+        ConfigError: PyTorch sees several.
+    """
+    if torch.cuda.device_count() > 1:
+        raise ConfigError(
+            f"training runs on one GPU, and PyTorch sees {torch.cuda.device_count()}; set "
+            "CUDA_VISIBLE_DEVICES to one of them, e.g. CUDA_VISIBLE_DEVICES=0"
         )
 
 

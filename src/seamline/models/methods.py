@@ -88,8 +88,8 @@ def load_base(path: Path, method: Method) -> tuple[Any, Any]:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-    # Fused attention takes our masks too: on a GPU it is faster, and keeps no scores for the way
-    # back.
+    # Fused attention takes our masks too: on a GPU it is faster, and keeps no scores for the
+    # backward pass.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     model: Any = AutoModelForCausalLM.from_pretrained(
         path, attn_implementation=attention, local_files_only=True, **options

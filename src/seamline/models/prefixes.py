@@ -28,6 +28,8 @@ Ids = tuple[int, ...]
 
 _NOTE = "prefixes.json"
 _VALUES = "prefixes.bin"
+_AT_ONCE = 4096
+"""Padded tokens that are read in one pass."""
 
 
 def read_prefixes(causal: Any, prefixes: Sequence[Ids]) -> torch.Tensor:
@@ -103,7 +105,10 @@ class PrefixStore:
             (folder / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
     def rows(self, indices: Sequence[int], model: Any) -> DynamicCache:
-        """The cache of these rows on the model's device, padded with zeros to the longest."""
+        """The cache of these rows on the model's device, padded with zeros to the longest.
+
+        The model is asked nothing else; it is what `LivePrefixes` reads with.
+        """
         own = [self._of[index] for index in indices]
         spans = [(self._starts[i], self._starts[i + 1]) for i in own]
         longest = max(end - start for start, end in spans)
@@ -131,7 +136,7 @@ class PrefixStore:
 
     def _fill(self, causal: Any, distinct: Sequence[Ids], tick: Tick | None) -> None:
         done = 0
-        for group in pack([len(prefix) for prefix in distinct], max_tokens=4096):
+        for group in pack([len(prefix) for prefix in distinct], max_tokens=_AT_ONCE):
             values = read_prefixes(causal, [distinct[i] for i in group])
             # (layers, 2, rows, heads, tokens, size) to a token's values side by side.
             by_token = values.permute(2, 4, 0, 1, 3, 5).cpu()
@@ -153,10 +158,30 @@ class LivePrefixes:
         self._prefixes = prefixes
 
     def rows(self, indices: Sequence[int], model: Any) -> DynamicCache:
-        """The cache of these rows, as the base below the adapters of `model` reads them."""
+        """The cache of these rows, as the base below the adapters of `model` reads them.
+
+        Padded on the right with zeros to the longest. The adapters are on again afterwards.
+        """
+        places: dict[Ids, list[int]] = {}
+        for place, index in enumerate(indices):
+            places.setdefault(self._prefixes[index], []).append(place)
+        distinct, longest = list(places), max(map(len, places))
+        causal = model.get_base_model()
+        layers, both, heads, size = _shape(causal.config)
+        found = torch.zeros(
+            (layers, both, len(indices), heads, longest, size),
+            dtype=causal.dtype,
+            device=causal.device,
+        )
         with model.disable_adapter():
-            values = read_prefixes(model.get_base_model(), [self._prefixes[i] for i in indices])
-        return cache_of(values)
+            for group in pack([len(prefix) for prefix in distinct], max_tokens=_AT_ONCE):
+                values = read_prefixes(causal, [distinct[i] for i in group])
+                for r, i in enumerate(group):
+                    length = len(distinct[i])
+                    found[:, :, places[distinct[i]], :, :length] = values[
+                        :, :, r : r + 1, :, :length
+                    ]
+        return cache_of(found)
 
 
 def _shape(config: Any) -> tuple[int, int, int, int]:

@@ -272,6 +272,7 @@ def train(
         SkillError: The contract cannot make a prompt of a row.
     """
     fitting.require_packages("accelerate", "matplotlib")
+    fitting.require_one_gpu()
     out.mkdir(parents=True, exist_ok=True)
     with disk_errors(out):
         if recipe.objective == "dpo":
@@ -384,6 +385,7 @@ def _answer_ids(encoder: Encoder, contract: SkillContract) -> list[int]:
 def _prefixes(
     model: Any, encoded: Sequence[Row], folder: Path, tick: fitting.Tick
 ) -> LivePrefixes | PrefixStore:
+    """The prefixes of an aLoRA: kept on a CPU, where reading them again would cost the most."""
     prefixes = [row.prefix for row in encoded]
     if torch.cuda.is_available():
         return LivePrefixes(prefixes)

@@ -70,7 +70,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best name with its score, and every name that counts as answered."""
+    """The first name with its score, and every name that counts as answered."""
 
     first: str
     confidence: float
@@ -93,8 +93,9 @@ class Evaluation:
         file: The data file, as a path inside the data folder.
         measure: What the main number, accuracy, says in words.
         several: Whether a row can have several right names at once.
-        as_told: Whether the first name is the best of those that reach the threshold, as a tool
-            tells them, though `none` may score higher.
+        as_told: Whether the first name is what a tool would tell first: the best of those that
+            reach the threshold, though `none` may score higher, and `none` where none reaches it.
+            Where `none` is no name, as for the bare base, the best counts at any score.
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
         shots: The training rows that few-shot prompts draw from; without, there are none.

@@ -82,7 +82,7 @@ def test_the_released_plan_runs_every_tool(copy: Path, store: SqliteTraceStore) 
 @pytest.mark.slow
 def test_another_version_of_the_plan_runs_other_tools(copy: Path, store: SqliteTraceStore) -> None:
     agent = copy / "agents" / "icd10_coder" / "agent.yaml"
-    text = agent.read_text().replace("icd10_coder/plan@production", "icd10_coder/plan@1.1.0")
+    text = agent.read_text().replace("icd10_coder/plan@production", "icd10_coder/plan@1.3.0")
     agent.write_text(text)
 
     result, tools = run(copy, store)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,13 +174,12 @@ def test_kept_and_live_prefixes_are_what_one_pass_of_the_bare_base_gives(
     config = peft.LoraConfig(target_modules="all-linear", init_lora_weights=False)
     adapted = peft.get_peft_model(causal, config)
     train_merged(adapted)
-    kept, live = (
-        torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
-        for cache in (
-            store.rows([0, 1, 2], adapted),
-            LivePrefixes(prefixes).rows([0, 1, 2], adapted),
-        )
-    )
+
+    def values(cache: Any) -> torch.Tensor:
+        return torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+
+    kept = values(store.rows([0, 1, 2], adapted))
+    live = values(LivePrefixes(prefixes).rows([0, 1, 2], adapted))
     assert torch.allclose(live, kept, atol=1e-4)
     assert not torch.allclose(states(whole, None), expected, atol=2e-3)
     assert all(p.requires_grad for n, p in adapted.named_parameters() if "lora_" in n)

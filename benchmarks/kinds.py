@@ -1,11 +1,13 @@
 """LoRA and aLoRA at equal budget: one skill trained in both ways on the same rows, and compared.
 
-    python benchmarks/kinds.py [clause_type@0.2.0] --data FOLDER [--share 0.1] [--limit 300]
+    python benchmarks/kinds.py [clause_type@0.3.0] --data FOLDER [--share 0.1] [--epochs 1]
+        [--batch-tokens 1024] [--limit 300]
 
 Everything but `method` and its learning rate, the default of each, is that of the skill's recipe:
-rows, prompt, rank, and about as many steps. Training, evaluation and the paired interval are
-those of `seamline train` and `seamline eval --gate`, in a project of their own, from the bare
-base, without early stopping and calibration.
+rows, prompt, rank, and about as many steps. The defaults are for two cores; `--share 2 --epochs 4
+--batch-tokens 8192` is the whole of `clause_type@0.3.0`, which asks for a GPU. Training,
+evaluation and the paired interval are those of `seamline train` and `seamline eval --gate`, in a
+project of their own, from the bare base, without early stopping and calibration.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ from seamline.project import Project
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"lora": "100.0.0", "alora": "101.0.0"}
 """The first is released, and the second gated against it."""
-BATCH_TOKENS = 1024
 LEAST_BATCH_TOKENS = 256
 GATE_NOT_PASSED = 8
 
@@ -66,8 +67,9 @@ class Bench:
         }  # fmt: skip
         folder = self.source.parent / KINDS[kind]
         folder.mkdir(exist_ok=True)
-        for file in [*self.source.glob("*.py"), *self.source.glob("statements.yaml")]:
-            shutil.copy(file, folder)
+        for file in [*self.source.glob("*.py"), *self.source.glob("*.yaml")]:
+            if file.name != "skill.yaml":
+                shutil.copy(file, folder)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(told, sort_keys=False), "utf-8")
         return folder
 
@@ -101,7 +103,7 @@ def compare(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str
     data = Path(bench.run("train", "lora", "--work", folder / "lora", "--only", "data")["folder"])
     asked = bench.question_share(version, data / "train.jsonl")
     # As many rows a step, though an aLoRA's batch counts the questions alone.
-    fewer = max(LEAST_BATCH_TOKENS, round(BATCH_TOKENS * asked))
+    fewer = max(LEAST_BATCH_TOKENS, round(options.batch_tokens * asked))
     batch_tokens = {"lora": round(fewer / asked), "alora": fewer}
     found: dict[str, Any] = {}
     for kind in KINDS:
@@ -130,12 +132,18 @@ def compare(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "skill", nargs="?", default="clause_type@0.2.0",
+        "skill", nargs="?", default="clause_type@0.3.0",
         help="SKILL@VERSION with a recipe and a question in its contract",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, default=os.environ.get("SEAMLINE_DATA"))
     parser.add_argument("--share", type=float, default=0.1, help="of the rows of data.py")
     parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument(
+        "--batch-tokens",
+        type=int,
+        default=1024,
+        help="in a step of the LoRA; the aLoRA gets as many rows",
+    )
     parser.add_argument("--limit", type=int, help="rows or documents to evaluate on")
     options = parser.parse_args()
     if options.data is None:

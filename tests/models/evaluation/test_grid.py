@@ -94,6 +94,46 @@ def test_the_adapter_is_asked_once_for_both_of_its_cells(shelf: Path, tmp_path: 
     assert both.seconds == alone.seconds
 
 
+class Stopped(Exception):
+    """Stands for whatever ends a process."""
+
+
+def test_a_grid_that_was_cut_short_goes_on(shelf: Path, tmp_path: Path) -> None:
+    texts = [f"fruit {at}" for at in range(40)]
+
+    def of(model: ScriptedModel, behaviour: str = "a") -> Grid:
+        plain = grid(shelf, "fruit", model, tmp_path)
+        first = replace(plain.rows[0], id="first")
+        rows = [replace(first, id=text, context={"text": text}, text=text) for text in texts]
+        return replace(plain, rows=rows, keep=tmp_path / "kept", behaviour=behaviour)
+
+    def stop_at(most: int) -> ScriptedModel:
+        def answer(request: object, skill: str | None) -> int:
+            if len(model.calls) > most:
+                raise Stopped
+            return 0
+
+        model = ScriptedModel(answer)
+        return model
+
+    whole = run(of(stop_at(1000), "another adapter"), "adapter")
+    with pytest.raises(Stopped):
+        run(of(stop_at(20)), "adapter")
+    [_, file] = sorted((tmp_path / "kept").iterdir(), key=lambda one: one.stat().st_size)[::-1]
+    assert "fruit" not in file.read_text()
+    with file.open("a") as out:
+        out.write('{"seconds": 1, "answ')
+
+    model = stop_at(1000)
+    going_on = of(model)
+    found = run(going_on, "adapter")
+    assert len(model.calls) < 40
+    assert found.predictions == whole.predictions
+    assert found.input_tokens == whole.input_tokens
+    going_on.forget()
+    assert not file.exists()
+
+
 def test_retrieval_has_a_threshold_of_its_own(shelf: Path, tmp_path: Path) -> None:
     of = grid(shelf, "fruit", ScriptedModel({}), tmp_path)
     strict = replace(of, retrieval_threshold=0.9)

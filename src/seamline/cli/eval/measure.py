@@ -70,8 +70,9 @@ class Task:
 
         from seamline.models.evaluation.declared import rows_digest
         from seamline.models.evaluation.grid import Grid
-        from seamline.models.evaluation.records import MAIN
+        from seamline.models.evaluation.records import MAIN, behaviour_digest
         from seamline.models.evaluation.report import cell_report, pairs, slice_table
+        from seamline.project import state_home
 
         options, evaluation, rows = self.options, self.evaluation, self.rows
         released = _released(project, self.skill) if options.gate else None
@@ -80,7 +81,8 @@ class Task:
             evaluation=evaluation, skill=self.skill.ref, contract=self.skill.spec.contract,
             rows=rows, local=project.local_model, shots=self._shots(),
             endpoint=project.endpoint(options.endpoint) if options.endpoint else None,
-            retrieval_threshold=threshold,
+            retrieval_threshold=threshold, keep=state_home() / "cache" / "answers",
+            behaviour=f"{behaviour_digest(self.skill)} {options.endpoint or ''}",
         )  # fmt: skip
         runs, gate = asyncio.run(_run(grid, self.cells, released))
         spec = project.endpoints[options.endpoint] if options.endpoint else None
@@ -212,10 +214,12 @@ async def _run(
 ) -> tuple[dict[str, CellRun], Gate | None]:
     from seamline.cli.progress import CountProgress
     from seamline.models.evaluation.gate import judge
+    from seamline.models.evaluation.records import behaviour_digest
 
     with CountProgress() as tick:
         runs = {name: await grid.run(name, tick) for name in names}
         if released is None:
+            grid.forget()
             return runs, None
         new = runs.get("adapter") or await grid.run("adapter", tick)
         before = replace(
@@ -223,6 +227,9 @@ async def _run(
             evaluation=replace(grid.evaluation, threshold=released.spec.calibration.threshold),
             skill=released.ref,
             contract=released.spec.contract,
+            behaviour=behaviour_digest(released),
         )
         old = await before.run("adapter", tick)
+    for one in (grid, before):
+        one.forget()
     return runs, judge(grid.rows, new.predictions, old.predictions, released)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.kept import KeptAnswers
 from seamline.models.protocol import Choice, DecideRequest, DecideResponse, Model
 from seamline.models.retrieval import Retriever
 
@@ -51,14 +53,6 @@ class CellRun:
     output_tokens: int = 0
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What was answered, by the row's index, and the seconds that it took."""
-
-    responses: Mapping[int, DecideResponse]
-    seconds: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """One skill's rows and who answers them.
@@ -70,6 +64,9 @@ class Grid:
         endpoint: Answers the cell `endpoint`.
         retrieval_threshold: The score from which the cell `retrieval` answers a name; by default
             as the others.
+        keep: A folder for the answers as they come in, so that a grid that was cut short goes on;
+            `forget` removes them.
+        behaviour: What decides the answers beside the questions: digests, the endpoint's name.
     """
 
     evaluation: Evaluation
@@ -80,7 +77,9 @@ class Grid:
     shots: Sequence[Shot] = ()
     endpoint: Model | None = None
     retrieval_threshold: float | None = None
-    _asked: dict[str, _Answers] = field(default_factory=dict, init=False, repr=False)
+    keep: Path | None = None
+    behaviour: str = ""
+    _asked: dict[str, KeptAnswers] = field(default_factory=dict, init=False, repr=False)
 
     async def run(self, cell: str, tick: Tick) -> CellRun:
         """The answers of one cell.
@@ -103,6 +102,11 @@ class Grid:
         requests = self._with_shots(self._plain_requests()) if few else self._plain_requests()
         return await self._answered(requests, cell, tick)
 
+    def forget(self) -> None:
+        """Remove the answers that were kept."""
+        for answers in self._asked.values():
+            answers.forget()
+
     async def _answered(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> CellRun:
         # Both cells of the adapter ask the same questions: they are asked once.
         kind = "adapter" if cell == "adapter_retrieval" else cell
@@ -120,23 +124,27 @@ class Grid:
             output_tokens=sum(one.output_tokens for one in usage),
         )
 
-    async def _ask(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> _Answers:
+    async def _ask(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> KeptAnswers:
+        whom = [cell, self.behaviour, self.evaluation.bare.model_dump_json()]
+        kept = KeptAnswers(self.keep, whom, requests)
         # A row without candidates asks nothing; its answer is none.
         asked = [i for i, one in enumerate(requests) if one.choices or one.ask == "labels"]
+        total, what = len(asked), f"rows of {self.skill}, {cell}"
+        left = [i for i in asked if i not in kept.responses]
         # Rows of one length are read together, so that little is padded.
-        asked.sort(key=lambda i: (len(requests[i].instructions + requests[i].context), i))
-        tick(0, len(asked), f"rows of {self.skill}, {cell}")
-        if asked and cell != "endpoint":
+        left.sort(key=lambda i: (len(requests[i].instructions + requests[i].context), i))
+        tick(total - len(left), total, what)
+        if left and cell != "endpoint":
             # Loading the base and the adapter is no part of a row's seconds.
-            await self._decide(cell, [requests[asked[0]]])
-        responses: dict[int, DecideResponse] = {}
-        started = time.perf_counter()
-        for at in range(0, len(asked), _BATCH):
-            part = asked[at : at + _BATCH]
+            await self._decide(cell, [requests[left[0]]])
+        for at in range(0, len(left), _BATCH):
+            part = left[at : at + _BATCH]
+            started = time.perf_counter()
             answers = await self._decide(cell, [requests[i] for i in part])
-            responses.update(zip(part, answers, strict=True))
-            tick(at + len(part), len(asked), f"rows of {self.skill}, {cell}")
-        return _Answers(responses, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            kept.add(dict(zip(part, answers, strict=True)), seconds)
+            tick(len(kept.responses), total, what)
+        return kept
 
     async def _decide(self, cell: str, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
         if cell == "endpoint":

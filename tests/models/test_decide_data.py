@@ -52,8 +52,15 @@ def written(root: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def worlds(written: ModuleType) -> list[dict[str, Any]]:
-    return list(written.worlds())
+def worlds(root: Path) -> list[dict[str, Any]]:
+    """Those of every version."""
+    files = sorted((root / "models/skills/decide").glob("*/worlds/*.yaml"))
+    # The parser in C: the one that data.py uses takes ten seconds.
+    return [
+        world
+        for file in files
+        for world in yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    ]
 
 
 def test_written_worlds_are_whole_and_know_no_domain(

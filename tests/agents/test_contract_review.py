@@ -31,7 +31,7 @@ def packaged(root: Path) -> Project:
 
 
 def policy(project: Project, slot: str) -> Policy:
-    return project.policies.get(f"contract_review/{slot}@1.2.0")
+    return project.policies.get(f"contract_review/{slot}@production")
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def follow(request: DecideRequest | WriteRequest, _: str | None) -> Any:
         return tools.get(step, "clause_type")
     met = {
         "split_clauses has not been run": "- split_clauses: not run" in request.context,
-        "The failed tools include clause_type": "- failed tools: clause_type" in request.context,
+        "clause_type has failed and is not done": "- clause_type: failed" in request.context,
         "unfair_terms is done": "- unfair_terms: done" in request.context,
-        "The title of terms of service was found": f"- {TERMS}: found" in request.context,
+        "title of terms of service was found": f"- {TERMS}: found" in request.context,
     }
     return tuple(float(met.get(choice.text, False)) for choice in request.choices)
 

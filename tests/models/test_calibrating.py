@@ -148,6 +148,26 @@ def test_rows_with_several_labels_are_measured_by_micro_f1(tmp_path: Path) -> No
     assert report.value >= report.value_before
 
 
+def test_labels_that_share_one_softmax_take_knots(tmp_path: Path) -> None:
+    # Every second row has two labels, which halve what either could have alone.
+    rng = np.random.default_rng(3)
+    rows, logits = [], []
+    for at in range(1500):
+        own = rng.normal(0, 1, size=4)
+        first, second = np.argsort(own)[::-1][:2]
+        own[first] += 3
+        gold = np.eye(4, dtype=int)[first]
+        if at % 2:
+            own[second] = own[first] - 0.2
+            gold[second] = 1
+        request = DecideRequest(ask="labels", context=str(at))
+        rows.append(HeldOut(request, tuple(int(x) for x in gold), f"document {at // 3}"))
+        logits.append([own.tolist()])
+    report = run(rows, logits, LABELS, tmp_path)
+    assert report.method == "isotonic"
+    assert report.error < 0.05 < report.error_before
+
+
 def test_what_no_temperature_can_mend_takes_knots(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     rows, logits = [], []

@@ -96,8 +96,8 @@ def test_an_adapter_of_another_shape_is_refused(
 
 
 def test_references_resolve_and_wrong_ones_name_what_there_is(store: SkillStore) -> None:
-    assert store.get("clause_type").ref == "clause_type@0.3.0"
-    assert store.get("clause_type@production").ref == "clause_type@0.3.0"
+    assert store.get("clause_type").ref == "clause_type@0.3.1"
+    assert store.get("clause_type@production").ref == "clause_type@0.3.1"
     with pytest.raises(SkillError, match="did you mean clause_type"):
         store.get("clause_typ")
     with pytest.raises(SkillError, match=r"no version or label '9\.9\.9'; use one of 0\.1\.0"):
@@ -108,7 +108,7 @@ def test_references_resolve_and_wrong_ones_name_what_there_is(store: SkillStore)
 
 def test_labels_move_and_only_to_versions_that_exist(store: SkillStore) -> None:
     store.label("clause_type", "candidate", "0.1.0")
-    assert store.labels("clause_type") == {"candidate": "0.1.0", "production": "0.3.0"}
+    assert store.labels("clause_type") == {"candidate": "0.1.0", "production": "0.3.1"}
     with pytest.raises(SkillError, match="no version or label"):
         store.label("clause_type", "candidate", "2.0.0")
     with pytest.raises(SkillError, match="LABEL VERSION"):

@@ -235,14 +235,13 @@ def calibrate(
     for method in methods if len(rows) >= _ISOTONIC_ROWS else methods[:2]:
         crossed[method] = fits.crossed(rows, folds, method, target_precision)
         losses[method] = fits.losses(rows, crossed[method])
-    chosen = _best(rows, losses)
+    judged = {method: fits.judged(rows, one) for method, one in crossed.items()}
+    chosen = _best(rows, losses, {method: one.error for method, one in judged.items()})
     calibration = fits.fit(rows, chosen, target_precision)
     before = fits.judged(rows, [Calibration()] * len(rows))
-    after = fits.judged(rows, crossed[chosen])
+    after = judged[chosen]
     kept = [right for score, right, least in after.answers if score >= least]
-    error_before, error = (
-        round(calibration_error(one.sure, one.right), 4) for one in (before, after)
-    )
+    error_before, error = (round(one.error, 4) for one in (before, after))
     report = CalibrationReport(
         skill=skill,
         adapter=adapter,
@@ -279,6 +278,11 @@ class _Judged:
     right: list[float]
     answers: list[tuple[float, float, float]]
     value: float
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error."""
+        return calibration_error(self.sure, self.right)
 
     def curves(self) -> dict[str, Any]:
         coverage, risk = risk_coverage(self.sure, self.right)
@@ -466,10 +470,14 @@ def _warnings(calibration: Calibration, target: float, before: float, after: flo
     return found
 
 
-def _best(rows: Sequence[_Read], losses: Mapping[Method, Floats]) -> Method:
-    """The method of the lowest loss; isotonic only where it wins clearly.
+def _best(
+    rows: Sequence[_Read], losses: Mapping[Method, Floats], errors: Mapping[Method, float]
+) -> Method:
+    """The method of the lowest loss; isotonic only where that is no chance.
 
-    That is by two standard errors, groups taken as what was drawn.
+    That is where it wins by two standard errors, groups taken as what was drawn, or where it
+    lowers both the loss and the calibration error. It does both where several labels can hold at
+    once: they share one softmax, and no temperature gives each its own probability.
     """
     scale: Method = "temperature"
     if losses["temperature"].mean() >= losses["as trained"].mean():
@@ -481,7 +489,9 @@ def _best(rows: Sequence[_Read], losses: Mapping[Method, Floats]) -> Method:
         gain[row.group] = gain.get(row.group, 0.0) + float(one)
     each = np.asarray(list(gain.values()))
     spread = np.sqrt(len(each) * each.var(ddof=1)) if len(each) > 1 else np.inf
-    return "isotonic" if each.sum() > _CLEARLY * spread else scale
+    clearly = each.sum() > _CLEARLY * spread
+    both = each.sum() > 0 and errors["isotonic"] < errors[scale]
+    return "isotonic" if clearly or both else scale
 
 
 def _share(hits: Sequence[float]) -> tuple[float, float, float] | None:

@@ -7,6 +7,7 @@ together they are right more often than either alone.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -66,8 +67,8 @@ class RunnerUp(_Value):
 class Selection(_Value):
     """A chosen code with its evidence; `more_evidence` holds its other mentions.
 
-    `confidence` is the weighted mean of the skill's probability and the search's likeness,
-    `level` the same in words; `low` means not sure.
+    `confidence` is the share of such codes that are right, by the weighted mean of the skill's
+    probability and the search's likeness; `level` is that mean in words, `low` means not sure.
     """
 
     code: str
@@ -117,6 +118,9 @@ class Settings(ToolSettings):
         low: Below this mean a code is not sure.
         high: From this mean on it is of high confidence.
         tie_margin: Candidates this close are a tie; `tie_margin_kin` within one category.
+        even: The mean of which half the codes are right (`scripts/fit_certainty.py` fits it);
+            without it the mean itself is the confidence.
+        steepness: How fast that share changes with the mean.
     """
 
     candidates: int = Field(default=8, gt=0)
@@ -127,6 +131,8 @@ class Settings(ToolSettings):
     high: float = Field(default=0.9, ge=0, le=1)
     tie_margin: float = Field(default=0.05, ge=0, le=1)
     tie_margin_kin: float = Field(default=0.015, ge=0, le=1)
+    even: float | None = Field(default=None, ge=0, le=1)
+    steepness: float = Field(default=10.0, gt=0)
 
     @property
     def marks(self) -> Marks:
@@ -137,6 +143,12 @@ class Settings(ToolSettings):
         """What a candidate counts, in 0..1."""
         share = self.skill_share
         return share * _unit(probability) + (1 - share) * _unit(likeness)
+
+    def confidence(self, mean: float) -> float:
+        """How often a code with this mean is right, in 0..1."""
+        if self.even is None:
+            return mean
+        return 1 / (1 + math.exp(self.steepness * (self.even - mean)))
 
     def fits(self, probabilities: Sequence[float]) -> bool:
         """Whether the skill thinks any of a mention's candidates possible."""
@@ -179,7 +191,7 @@ async def run(request: Input, context: ToolContext) -> Output:
     ]
     for one in judged:
         if one.best >= settings.threshold:
-            chosen.append(_selection(one, settings.marks))
+            chosen.append(_selection(one, settings))
         else:
             why = (
                 "a person's answer rules its candidates out"
@@ -322,19 +334,25 @@ def _decline(mention: Found) -> Declined:
     return Declined(text=mention.text, span=_span(mention), reason=reason)
 
 
-def _selection(one: _Judged, marks: Marks) -> Selection:
+def _selection(one: _Judged, settings: Settings) -> Selection:
     candidate, likely = one.ranked[0]
     second = one.ranked[1] if len(one.ranked) > 1 else None
+    # What a person named outright is no guess.
+    sure = 1.0 if one.settled and likely == 1.0 else settings.confidence(likely)
     return Selection(
         code=candidate.code,
         title=candidate.title,
-        confidence=round(likely, 4),
-        level=marks.level(likely),
+        confidence=round(sure, 4),
+        level=settings.marks.level(likely),
         evidence=_span(one.mention),
         assertion=one.mention.assertion,
         runner_up=None
         if second is None
-        else RunnerUp(code=second[0].code, title=second[0].title, confidence=round(second[1], 4)),
+        else RunnerUp(
+            code=second[0].code,
+            title=second[0].title,
+            confidence=round(settings.confidence(second[1]), 4),
+        ),
         ties=one.ties,
     )
 

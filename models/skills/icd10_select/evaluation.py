@@ -27,7 +27,7 @@ from seamline.models.evaluation.declared import PROMPTED, EvalRow, Evaluation, P
 from seamline.models.evaluation.metrics import micro_f1
 from seamline.project import state_home
 
-__all__ = ["evaluation"]
+__all__ = ["as_the_tool", "evaluation", "mentions", "tool_settings"]
 
 _EICU = "icd10/eicu_open.jsonl"
 _CODIESP = "icd10/codiesp_dev.jsonl"
@@ -57,7 +57,7 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
         rows=_rows,
         shots=_shots,
         further=_first_and_held,
-        with_retrieval=_as_the_tool,
+        with_retrieval=as_the_tool,
     )
     return {
         "eicu": entries,
@@ -66,10 +66,10 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
             measure="code of a mention among its document's codes",
             several=False,
             bare=_BARE,
-            rows=lambda data: _mentions(data / _CODIESP),
+            rows=lambda data: mentions(data / _CODIESP),
             further=_documents,
             cells=("retrieval", "adapter", "adapter_retrieval"),
-            with_retrieval=_as_the_tool,
+            with_retrieval=as_the_tool,
             retrieval_threshold=_best_threshold,
         ),
         "prompted": replace(entries, cells=PROMPTED),
@@ -113,13 +113,18 @@ def _shots(data: Path) -> Sequence[Shot]:
     ]
 
 
-def _as_the_tool(row: EvalRow, probabilities: Sequence[float]) -> Prediction:
+def tool_settings() -> Any:
+    """The settings of the tool, as they stand in its `tool.yaml`."""
+    return _TOOL.Settings(**_settings("icd10_select"))
+
+
+def as_the_tool(row: EvalRow, probabilities: Sequence[float], settings: Any = None) -> Prediction:
     """The best candidate by the tool's mean, answered where the tool would give a code.
 
     The tool proposes a category as its unspecified leaf. So where a row has both as candidates,
     the leaf counts as the better of the two, and the category comes right after it.
     """
-    settings = _TOOL.Settings(**_settings("icd10_select"))
+    settings = settings or tool_settings()
     pairs = zip(row.names, probabilities, row.retrieved, strict=True)
     counts = {name: settings.mean(probability, alike) for name, probability, alike in pairs}
     for name in row.names:
@@ -130,7 +135,7 @@ def _as_the_tool(row: EvalRow, probabilities: Sequence[float]) -> Prediction:
     first = max(counts, key=lambda name: counts[name], default="")
     count = counts.get(first, 0.0)
     given = count >= settings.threshold and settings.fits(probabilities)
-    return Prediction(first, count, frozenset({first} if given else ()))
+    return Prediction(first, settings.confidence(count), frozenset({first} if given else ()))
 
 
 def _first_and_held(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapping[str, float]:
@@ -143,7 +148,7 @@ def _first_and_held(rows: Sequence[EvalRow], said: Sequence[Prediction]) -> Mapp
     }
 
 
-def _mentions(file: Path) -> list[EvalRow]:
+def mentions(file: Path) -> list[EvalRow]:
     """What the search finds in each document, as the agent's two tools hand it to the skill.
 
     A document in which nothing is found has one row without candidates, whose answer is none.
@@ -203,7 +208,7 @@ def _best_threshold(data: Path) -> float:
 
     Best by micro-F1 of categories, over the scores in steps of 0.01.
     """
-    rows = _mentions(data / _CODIESP_TRAIN)
+    rows = mentions(data / _CODIESP_TRAIN)
     gold = {row.group: _categories(row.gold) for row in rows}
     first = [(row.group, row.names[0][:3], row.retrieved[0]) for row in rows if row.names]
 

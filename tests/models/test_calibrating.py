@@ -18,7 +18,14 @@ from typer.testing import CliRunner
 from seamline.cli.main import app
 from seamline.errors import ConfigError
 from seamline.models.bases import BaseSpec
-from seamline.models.calibrating import CalibrationReport, HeldOut, calibrate, read_logits
+from seamline.models.calibrating import (
+    CalibrationReport,
+    HeldOut,
+    _best,
+    _Read,
+    calibrate,
+    read_logits,
+)
 from seamline.models.contracts import SkillContract
 from seamline.models.dataset.report import Report
 from seamline.models.engine import LocalModel
@@ -148,24 +155,20 @@ def test_rows_with_several_labels_are_measured_by_micro_f1(tmp_path: Path) -> No
     assert report.value >= report.value_before
 
 
-def test_labels_that_share_one_softmax_take_knots(tmp_path: Path) -> None:
-    # Every second row has two labels, which halve what either could have alone.
-    rng = np.random.default_rng(3)
-    rows, logits = [], []
-    for at in range(1500):
-        own = rng.normal(0, 1, size=4)
-        first, second = np.argsort(own)[::-1][:2]
-        own[first] += 3
-        gold = np.eye(4, dtype=int)[first]
-        if at % 2:
-            own[second] = own[first] - 0.2
-            gold[second] = 1
-        request = DecideRequest(ask="labels", context=str(at))
-        rows.append(HeldOut(request, tuple(int(x) for x in gold), f"document {at // 3}"))
-        logits.append([own.tolist()])
-    report = run(rows, logits, LABELS, tmp_path)
-    assert report.method == "isotonic"
-    assert report.error < 0.05 < report.error_before
+@pytest.mark.parametrize(
+    ("error", "several", "method"),
+    [(0.02, True, "isotonic"), (0.09, True, "temperature"), (0.02, False, "temperature")],
+)
+def test_a_small_gain_counts_where_the_error_falls_and_labels_share_a_softmax(
+    error: float, several: bool, method: str
+) -> None:
+    rng = np.random.default_rng(5)
+    rows = [_Read("labels", np.zeros(2), np.zeros(2), f"group {at}") for at in range(100)]
+    gain = rng.normal(0, 1, size=100)
+    losses = {"as trained": np.full(100, 9.0), "temperature": np.full(100, 5.0),
+              "isotonic": 5.0 - (gain - gain.mean() + 0.05)}  # fmt: skip
+    errors = {"as trained": 0.2, "temperature": 0.07, "isotonic": error}
+    assert _best(rows, losses, errors, several=several) == method  # type: ignore[arg-type]
 
 
 def test_what_no_temperature_can_mend_takes_knots(tmp_path: Path) -> None:

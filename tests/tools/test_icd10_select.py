@@ -184,6 +184,7 @@ def test_an_answer_settles_the_tie(
     )
     [chosen] = output.selections
     assert chosen.code == (code or "M25.562")
+    assert code is None or chosen.confidence == 1.0
     assert not chosen.ties
 
 

@@ -57,7 +57,10 @@ class Found(_Value):
 
 
 class RunnerUp(_Value):
-    """The candidate that came second."""
+    """The candidate that came second.
+
+    `confidence` is what its mean would stand for if it came first: it tells how close it is.
+    """
 
     code: str
     title: str
@@ -157,7 +160,7 @@ class Settings(ToolSettings):
 
 @dataclass(frozen=True)
 class _Judged:
-    """A mention with the confidence in each of its candidates, best first.
+    """A mention with what each of its candidates counts, the mean, best first.
 
     `fits` is whether the skill thinks any of them possible.
     """

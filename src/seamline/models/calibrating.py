@@ -235,8 +235,11 @@ def calibrate(
     for method in methods if len(rows) >= _ISOTONIC_ROWS else methods[:2]:
         crossed[method] = fits.crossed(rows, folds, method, target_precision)
         losses[method] = fits.losses(rows, crossed[method])
-    judged = {method: fits.judged(rows, one) for method, one in crossed.items()}
-    chosen = _best(rows, losses, {method: one.error for method, one in judged.items()})
+    judged: dict[Method, _Judged] = {
+        method: fits.judged(rows, one) for method, one in crossed.items()
+    }
+    errors: dict[Method, float] = {method: one.error for method, one in judged.items()}
+    chosen = _best(rows, losses, errors, several=fits.several)
     calibration = fits.fit(rows, chosen, target_precision)
     before = fits.judged(rows, [Calibration()] * len(rows))
     after = judged[chosen]
@@ -471,13 +474,17 @@ def _warnings(calibration: Calibration, target: float, before: float, after: flo
 
 
 def _best(
-    rows: Sequence[_Read], losses: Mapping[Method, Floats], errors: Mapping[Method, float]
+    rows: Sequence[_Read],
+    losses: Mapping[Method, Floats],
+    errors: Mapping[Method, float],
+    *,
+    several: bool,
 ) -> Method:
-    """The method of the lowest loss; isotonic only where that is no chance.
+    """The method of the lowest loss; isotonic only where it wins clearly.
 
-    That is where it wins by two standard errors, groups taken as what was drawn, or where it
-    lowers both the loss and the calibration error. It does both where several labels can hold at
-    once: they share one softmax, and no temperature gives each its own probability.
+    That is by two standard errors, groups taken as what was drawn. Where several labels can hold
+    at once, it is enough that it lowers both the loss and the calibration error: they share one
+    softmax, and no temperature gives each its own probability.
     """
     scale: Method = "temperature"
     if losses["temperature"].mean() >= losses["as trained"].mean():
@@ -491,7 +498,7 @@ def _best(
     spread = np.sqrt(len(each) * each.var(ddof=1)) if len(each) > 1 else np.inf
     clearly = each.sum() > _CLEARLY * spread
     both = each.sum() > 0 and errors["isotonic"] < errors[scale]
-    return "isotonic" if clearly or both else scale
+    return "isotonic" if clearly or (several and both) else scale
 
 
 def _share(hits: Sequence[float]) -> tuple[float, float, float] | None:

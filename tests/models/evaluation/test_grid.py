@@ -111,12 +111,14 @@ def test_a_grid_that_was_cut_short_goes_on(shelf: Path, tmp_path: Path) -> None:
         def answer(request: object, skill: str | None) -> int:
             if len(model.calls) > most:
                 raise Stopped
-            return 0
+            assert isinstance(request, DecideRequest)
+            return int(request.context[-1]) % len(request.choices)
 
         model = ScriptedModel(answer)
         return model
 
     whole = run(of(stop_at(1000), "another adapter"), "adapter")
+    assert len({one.first for one in whole.predictions}) > 1
     with pytest.raises(Stopped):
         run(of(stop_at(20)), "adapter")
     [_, file] = sorted((tmp_path / "kept").iterdir(), key=lambda one: one.stat().st_size)[::-1]

@@ -75,18 +75,20 @@ class Task:
         from seamline.project import state_home
 
         options, evaluation, rows = self.options, self.evaluation, self.rows
+        endpoint = project.endpoint(options.endpoint) if options.endpoint else None
+        spec = project.endpoints[options.endpoint] if options.endpoint else None
         released = _released(project, self.skill) if options.gate else None
         threshold = self._retrieval_threshold()
         grid = Grid(
             evaluation=evaluation, skill=self.skill.ref, contract=self.skill.spec.contract,
             rows=rows, local=project.local_model, shots=self._shots(),
-            endpoint=project.endpoint(options.endpoint) if options.endpoint else None,
-            retrieval_threshold=threshold, keep=state_home() / "cache" / "answers",
-            behaviour=f"{behaviour_digest(self.skill)} {options.endpoint or ''}",
+            endpoint=endpoint, retrieval_threshold=threshold,
+            keep=state_home() / "cache" / "answers",
+            behaviour=behaviour_digest(self.skill) + (spec.model_dump_json() if spec else ""),
         )  # fmt: skip
-        runs, gate = asyncio.run(_run(grid, self.cells, released))
-        spec = project.endpoints[options.endpoint] if options.endpoint else None
-        return {
+        grids = [grid, *([_of_release(grid, released)] if released else [])]
+        runs, gate = asyncio.run(_run(grids, self.cells, released))
+        report = {
             "skill": self.skill.ref,
             "on": self.on,
             "adapter_digest": self.skill.spec.adapter.digest,
@@ -109,6 +111,9 @@ class Task:
             "slices": slice_table(rows, runs),
             "gate": gate.model_dump(mode="json") if gate else None,
         }
+        for one in grids:
+            one.forget()
+        return report
 
     def _shots(self) -> Any:
         if "base_few_shot" not in self.cells or self.evaluation.shots is None:
@@ -209,27 +214,30 @@ def _released(project: Project, skill: Skill) -> Skill:
     return found
 
 
+def _of_release(grid: Grid, released: Skill) -> Grid:
+    """The same rows, answered by the released version."""
+    from seamline.models.evaluation.records import behaviour_digest
+
+    return replace(
+        grid,
+        evaluation=replace(grid.evaluation, threshold=released.spec.calibration.threshold),
+        skill=released.ref,
+        contract=released.spec.contract,
+        behaviour=behaviour_digest(released),
+    )
+
+
 async def _run(
-    grid: Grid, names: tuple[str, ...], released: Skill | None
+    grids: list[Grid], names: tuple[str, ...], released: Skill | None
 ) -> tuple[dict[str, CellRun], Gate | None]:
     from seamline.cli.progress import CountProgress
     from seamline.models.evaluation.gate import judge
-    from seamline.models.evaluation.records import behaviour_digest
 
+    grid = grids[0]
     with CountProgress() as tick:
         runs = {name: await grid.run(name, tick) for name in names}
         if released is None:
-            grid.forget()
             return runs, None
         new = runs.get("adapter") or await grid.run("adapter", tick)
-        before = replace(
-            grid,
-            evaluation=replace(grid.evaluation, threshold=released.spec.calibration.threshold),
-            skill=released.ref,
-            contract=released.spec.contract,
-            behaviour=behaviour_digest(released),
-        )
-        old = await before.run("adapter", tick)
-    for one in (grid, before):
-        one.forget()
+        old = await grids[1].run("adapter", tick)
     return runs, judge(grid.rows, new.predictions, old.predictions, released)

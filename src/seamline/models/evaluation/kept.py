@@ -70,17 +70,20 @@ class KeptAnswers:
     def forget(self) -> None:
         """Remove the file: the evaluation is done."""
         if self._file is not None:
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.unlink()
 
     def _take_up(self) -> None:
         assert self._file is not None
-        with suppress(FileNotFoundError):
-            whole = b"".join(
-                line for line in self._file.read_bytes().splitlines(keepends=True) if _whole(line)
-            )
-            # A line that was cut off would damage the one written behind it.
-            self._file.write_bytes(whole)
-            for line in whole.splitlines():
+        with suppress(OSError):
+            lines = self._file.read_bytes().splitlines(keepends=True)
+            whole = [line for line in lines if _whole(line)]
+            if len(whole) < len(lines):
+                # A line that was cut off would damage the one written behind it.
+                part = self._file.with_suffix(".part")
+                part.write_bytes(b"".join(whole))
+                part.replace(self._file)
+            for line in whole:
                 told = json.loads(line)
                 self.seconds += told["seconds"]
                 for at, one in told["answers"].items():

@@ -76,7 +76,7 @@ def test_adapters_switch_and_switch_back(model: LocalModel) -> None:
     [bare] = asyncio.run(model.decide_bare(CASES[:1], model._skill("decide").spec.contract))
     best = max(range(len(typed.labels)), key=lambda i: typed.scores[i])
     assert typed.labels[best] == "Governing Law"
-    assert sum(typed.scores) == pytest.approx(1, abs=1e-3)
+    assert typed.scores[best] > 0.9
     assert before.scores == after.scores != bare.scores
 
 

@@ -66,7 +66,8 @@ class Grid:
             as the others.
         keep: A folder for the answers as they come in, so that a grid that was cut short goes on;
             `forget` removes them.
-        behaviour: What decides the answers beside the questions: digests, the endpoint's name.
+        behaviour: What decides the answers beside the questions: digests, the endpoint as
+            declared.
     """
 
     evaluation: Evaluation

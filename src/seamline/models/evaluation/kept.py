@@ -77,23 +77,24 @@ class KeptAnswers:
         assert self._file is not None
         with suppress(OSError):
             lines = self._file.read_bytes().splitlines(keepends=True)
-            whole = [line for line in lines if _whole(line)]
+            whole = [(line, told) for line in lines if (told := _whole(line)) is not None]
             if len(whole) < len(lines):
                 # A line that was cut off would damage the one written behind it.
                 part = self._file.with_suffix(".part")
-                part.write_bytes(b"".join(whole))
+                part.write_bytes(b"".join(line for line, _ in whole))
                 part.replace(self._file)
-            for line in whole:
-                told = json.loads(line)
+            for _, told in whole:
                 self.seconds += told["seconds"]
                 for at, one in told["answers"].items():
                     self.responses[int(at)] = DecideResponse.model_validate(one)
 
 
-def _whole(line: bytes) -> bool:
+def _whole(line: bytes) -> dict[str, Any] | None:
+    """What a line holds; None where it was cut off."""
     if not line.endswith(b"\n"):
-        return False
+        return None
     with suppress(ValueError):
         told: Any = json.loads(line)
-        return isinstance(told, dict) and {"seconds", "answers"} <= told.keys()
-    return False
+        if isinstance(told, dict) and {"seconds", "answers"} <= told.keys():
+            return told
+    return None

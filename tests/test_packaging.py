@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 FOLDERS = ("agents", "models", "policies", "tools", "traces")
+ADAPTER = r"skill\.yaml|adapter_config\.json|adapter_model\.safetensors"
 
 
 def call(*command: str | Path, cwd: Path) -> str:
@@ -80,7 +82,14 @@ def test_the_wheel_ships_the_content_and_one_name(root: Path, built: Path) -> No
     shipped = {n.removeprefix("seamline/_project/") for n in names if "/_project/" in n}
     tracked = call("git", "ls-files", "-co", "--exclude-standard", *FOLDERS, cwd=root).splitlines()
     wanted = {name for name in tracked if "/." not in name and (root / name).exists()}
-    assert wanted - shipped == set()
+    adapters = {name for name in wanted if re.fullmatch(f"models/skills/.*/({ADAPTER})", name)}
+    lock = json.loads((root / "models/skills/skills.lock").read_text(encoding="utf-8"))
+    labelled = tuple(
+        f"models/skills/{skill}/{version}/"
+        for skill, labels in lock["labels"].items()
+        for version in labels.values()
+    )
+    assert wanted - shipped == {name for name in adapters if not name.startswith(labelled)}
     assert "seamline/py.typed" in names
     assert [n for n in names if n.endswith((".pyc", ".pkl", ".bin"))] == []
 

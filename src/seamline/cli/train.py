@@ -213,37 +213,41 @@ def _train(
     from seamline.models.making import WEIGHTS, DataSummary, Made
 
     start = opened.skills.get(recipe.continues) if recipe.continues else None
+    parts = [opened.skills.get(reference) for reference in recipe.average]
+    digests = [part.spec.adapter.digest for part in parts]
     same = same_inputs(
         work,
         {
             "rows": [prepared.report.key, limit],
             "base": base.digest,
             "recipe": recipe.model_dump(mode="json", include=_DECIDES),
-            "adapter to continue": start.spec.adapter.digest if start else None,
+            "adapter to continue": start.spec.adapter.digest if start else digests or None,
         },
     )
-    told = {
-        "data": prepared.report.key,
-        "report": str(prepared.folder),
-        "curve": str(work / "loss.png"),
-    }
+    told = {"data": prepared.report.key, "report": str(prepared.folder)}
+    if not parts:
+        told["curve"] = str(work / "loss.png")
     weights = work / FULL / "model.safetensors" if recipe.method == "full" else work / WEIGHTS
     if same and weights.is_file():
         before = Made.read(weights_digest(weights), work)
         if before.training:
             return {**before.training, **told, "cached": True}
+    from seamline.models.averaging import average
     from seamline.models.training import train
 
     with StepProgress() as tick:
-        report = train(
-            recipe,
-            itertools.islice(prepared.train_rows(), limit),
-            prepared.held_out_rows(),
-            base=base_path(base),
-            out=work,
-            start_from=start.path if start else None,
-            tick=tick,
-        )
+        if parts:
+            report = average(recipe, parts, base=base_path(base), out=work, tick=tick)
+        else:
+            report = train(
+                recipe,
+                itertools.islice(prepared.train_rows(), limit),
+                prepared.held_out_rows(),
+                base=base_path(base),
+                out=work,
+                start_from=start.path if start else None,
+                tick=tick,
+            )
     made = Made(
         adapter=weights_digest(weights),
         data=DataSummary.of(prepared.report),
@@ -255,18 +259,10 @@ def _train(
 
 
 def _line(skill: str, report: dict[str, Any]) -> str:
-    early = " (stopped early)" if report["stopped_early"] else ""
-    held_out = report["held_out_loss"]
-    against = "" if held_out is None else f", held out {held_out:.4f}"
-    before = "; trained before, --work FOLDER trains it again" if report["cached"] else ""
-    line = (
-        f"{skill}: {report['method']}, {report['objective']}, learning rate "
-        f"{report['learning_rate']:g}; {report['rows']} rows, {report['tokens']:,} tokens, "
-        f"{report['steps']} steps{early} in {report['seconds'] / 60:.0f} min; weights of step "
-        f"{report['kept_step']}, loss {report['loss']:.4f}{against}{before}"
-    )
+    before = "; made before, --work FOLDER makes it again" if report["cached"] else ""
+    line = f"{skill}: {_averaged(report) if 'average' in report else _trained(report)}{before}"
     if "left_in" in report:
-        line += f"; {report['reason']}, so what was trained stays in {report['left_in']}"
+        line += f"; {report['reason']}, so what was made stays in {report['left_in']}"
     if "declared" in report:
         name = report["base"]
         line += (
@@ -274,3 +270,20 @@ def _line(skill: str, report: dict[str, Any]) -> str:
             f"takes it into the cache; then recipes name it as `base: {name}`"
         )
     return line
+
+
+def _averaged(report: dict[str, Any]) -> str:
+    parts = ", ".join(report["average"])
+    return f"the mean of {parts}, {report['method']} of rank {report['rank']}"
+
+
+def _trained(report: dict[str, Any]) -> str:
+    early = " (stopped early)" if report["stopped_early"] else ""
+    held_out = report["held_out_loss"]
+    against = "" if held_out is None else f", held out {held_out:.4f}"
+    return (
+        f"{report['method']}, {report['objective']}, learning rate "
+        f"{report['learning_rate']:g}; {report['rows']} rows, {report['tokens']:,} tokens, "
+        f"{report['steps']} steps{early} in {report['seconds'] / 60:.0f} min; weights of step "
+        f"{report['kept_step']}, loss {report['loss']:.4f}{against}"
+    )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +22,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from seamline.errors import ConfigError
+from seamline.models.making import WEIGHTS
 from seamline.models.precision import fast_dtype
 from seamline.models.recipes import Method, Recipe
 
-__all__ = ["LARGE", "Taken", "attach", "causal", "load_base", "taken"]
+__all__ = [
+    "LARGE",
+    "Taken",
+    "attach",
+    "attach_all",
+    "causal",
+    "load_base",
+    "save_adapter",
+    "taken",
+]
 
 LARGE = 1_000_000_000
 """Parameters from which a base counts as large."""
@@ -127,6 +139,33 @@ def attach(model: Any, recipe: Recipe, alpha: int, start_from: Path | None) -> A
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return peft_model
+
+
+def attach_all(model: Any, adapters: Sequence[Path]) -> Any:
+    """The base with adapters side by side, named part_0, part_1 and so on; none is trained."""
+    first, *others = adapters
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+        peft_model: Any = PeftModel.from_pretrained(model, str(first), adapter_name="part_0")
+        for number, other in enumerate(others, 1):
+            peft_model.load_adapter(str(other), adapter_name=f"part_{number}")
+    return peft_model
+
+
+def save_adapter(model: Any, out: Path) -> None:
+    """Write the adapter named default into `out`, in bfloat16; each file in one rename."""
+    for name, parameter in model.named_parameters():
+        if ".default" in name:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=out) as name:
+        model.save_pretrained(
+            name,
+            safe_serialization=True,
+            selected_adapters=["default"],
+            save_embedding_layers=False,
+        )
+        for file in ("adapter_config.json", WEIGHTS):
+            (Path(name) / file).replace(out / file)
 
 
 def _adapter(recipe: Recipe, alpha: int) -> LoraConfig:

@@ -74,7 +74,8 @@ class CalibrationSettings(_Frozen):
 class Recipe(_Frozen):
     """Everything that decides what an adapter becomes.
 
-    `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`.
+    `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`;
+    `average` names versions whose mean this one is, and nothing is trained then.
     Without `data`, the rows are trained on as they are, and only counted. `limits` is what the
     card tells of where the skill must not be trusted.
 
@@ -99,6 +100,7 @@ class Recipe(_Frozen):
     sources: tuple[Source, ...] = ()
     data: DataSettings | None = None
     continues: str | None = None
+    average: tuple[str, ...] = ()
     limits: str = ""
 
     @property
@@ -121,6 +123,23 @@ class Recipe(_Frozen):
             )
         if self.method == "full" and self.continues is not None:
             raise ValueError("`method: full` starts from the base, so it has no `continues`")
+        return self
+
+    @model_validator(mode="after")
+    def _averageable(self) -> Self:
+        if not self.average:
+            return self
+        if len(set(self.average)) < 2 or len(set(self.average)) < len(self.average):
+            raise ValueError(
+                f"`average` names {', '.join(self.average)}; name two or more different versions"
+            )
+        if self.method not in ("lora", "alora"):
+            raise ValueError(
+                f"`average` makes no adapter of method {self.method}; set it to lora or alora, "
+                "which the versions have to be too"
+            )
+        if self.continues is not None:
+            raise ValueError("`average` trains nothing, so it goes without `continues`")
         return self
 
     @model_validator(mode="after")

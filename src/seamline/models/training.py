@@ -29,7 +29,6 @@ from seamline.models import fitting, methods
 from seamline.models.checkpoints import FULL, disk_errors
 from seamline.models.contracts import SkillContract
 from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
-from seamline.models.making import WEIGHTS
 from seamline.models.merged_lora import train_merged
 from seamline.models.prefixes import LivePrefixes, PrefixStore
 from seamline.models.protocol import Choice, DecideRequest
@@ -408,20 +407,17 @@ def _both(
 
 
 def _save(trained: fitting.Trained, out: Path) -> None:
-    """Write the weights in bfloat16; each file in one rename."""
+    """Write the weights in bfloat16; each file, or the folder of a base, in one rename."""
     model = trained.model
+    if isinstance(model, PeftModel):
+        methods.save_adapter(model, out)
+        return
     for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.bfloat16)
+        parameter.data = parameter.data.to(torch.bfloat16)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=out) as name:
-        saving = Path(name)
-        if isinstance(model, PeftModel):
-            model.save_pretrained(name, safe_serialization=True, selected_adapters=["default"])
-            for file in ("adapter_config.json", WEIGHTS):
-                (saving / file).replace(out / file)
-            return
+        saved = Path(name) / FULL
         # In one file, because a base's digest is of one file.
-        model.save_pretrained(saving / FULL, max_shard_size="1000GB")
-        trained.tokenizer.save_pretrained(saving / FULL)
+        model.save_pretrained(saved, max_shard_size="1000GB")
+        trained.tokenizer.save_pretrained(saved)
         shutil.rmtree(out / FULL, ignore_errors=True)
-        (saving / FULL).rename(out / FULL)
+        saved.rename(out / FULL)

@@ -50,7 +50,7 @@ def load_module(path: Path) -> ModuleType:
     try:
         importlib.invalidate_caches()
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise ConfigError(
             f"{path} does not import: {type(error).__name__}: {error}; fix that file"

@@ -7,6 +7,7 @@ thread but the caller itself. Context variables of the caller, such as its curre
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -16,22 +17,43 @@ __all__ = ["iterate", "wait_for"]
 
 T = TypeVar("T")
 
+_NAME = "seamline"
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
 
+def _after_fork() -> None:
+    """A child has neither the loop's thread nor whoever held the lock."""
+    global _lock, _loop
+    _lock, _loop = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _background() -> asyncio.AbstractEventLoop:
     global _loop
+    if _loop is not None and threading.current_thread().name == _NAME:
+        raise RuntimeError(
+            "a run cannot be waited for from inside a run, whose loop it would stop; "
+            "use `await agent.arun(...)` there"
+        )
     with _lock:
         if _loop is None or _loop.is_closed():
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="seamline", daemon=True).start()
+            threading.Thread(target=_loop.run_forever, name=_NAME, daemon=True).start()
         return _loop
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
     """What the coroutine returns or raises; it is cancelled when the caller is interrupted."""
-    future = asyncio.run_coroutine_threadsafe(work, _background())
+    try:
+        loop = _background()
+    except RuntimeError:
+        work.close()
+        raise
+    future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
     except BaseException:
@@ -66,7 +88,8 @@ def iterate(items: AsyncIterator[T]) -> Iterator[T]:
                 await close()
             found.put(_END)
 
-    future = asyncio.run_coroutine_threadsafe(pump(), _background())
+    loop = _background()
+    future = asyncio.run_coroutine_threadsafe(pump(), loop)
     try:
         while (item := found.get()) is not _END:
             yield item

@@ -174,7 +174,7 @@ async def call_tool(
             f"tool {tool.name} took longer than {limit:g} s; "
             "give it less to do, or raise timeout_s in its tool.yaml"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit would end the loop, and not the program
         raise _failed(tool, error) from error
     return tool.parse_output(result)
 
@@ -186,7 +186,7 @@ async def _result(function: Callable[..., Any], checked: ToolInput, context: Too
     return await result if inspect.isawaitable(result) else result
 
 
-def _failed(tool: Tool, error: Exception) -> ToolCallError:
+def _failed(tool: Tool, error: BaseException) -> ToolCallError:
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return ToolCallError(f"tool {tool.name} failed: {what}")
 

@@ -293,6 +293,9 @@ def test_mentions_come_with_what_the_text_says_of_them(
         ("Denies fever but has a cough.", "cough", "present"),
         ("His white blood cell count was within normal limits.", "white blood cell", "negated"),
         ("Her father had asthma.", "asthma", "family"),
+        ("The family reported vomiting and hematuria.", "hematuria", "present"),
+        ("Her mother also denies any fever.", "fever", "negated"),
+        ("His mother reported that her sister had asthma.", "asthma", "family"),
         ("History of asthma.", "asthma", "historical"),
         ("Suspected cellulitis of the left leg.", "cellulitis", "possible"),
         ("He has asthma.", "asthma", "present"),
@@ -303,6 +306,39 @@ def test_assertion(mentions_module: Any, text: str, word: str, assertion: str) -
     [sentence] = mentions_module.sentences(text)
     at = text.index(word)
     assert mentions_module.assertion_of(text, sentence, at, at + len(word)) == assertion
+
+
+def test_a_family_history_ends_where_another_section_opens(mentions_module: Any) -> None:
+    text = (
+        "Family history:\nMother: breast cancer.\nThe father died of a stroke.\n"
+        "Examination: a murmur.\nFamily history: gout.\nSkin and nails: a rash.\nDVT in 2019."
+    )
+    found = [(text[s.start : s.end], s.section) for s in mentions_module.sentences(text)]
+    assert found == [
+        ("Mother: breast cancer.", "family"),
+        ("The father died of a stroke.", "family"),
+        ("a murmur.", "exam"),
+        ("gout.", "family"),
+        ("Skin and nails: a rash.", "story"),
+        ("DVT in 2019.", "story"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "She has gastroesophageal reflux disease without esophagitis.",
+            [("gastroesophageal reflux disease", "present"), ("esophagitis", "negated")],
+        ),
+        ("She has migraine without aura.", [("migraine without aura", "present")]),
+    ],
+)
+def test_what_is_absent_makes_no_condition(
+    index: Any, mentions_module: Any, text: str, expected: list[tuple[str, str]]
+) -> None:
+    found = mentions_module.find_mentions(text, index, limit=30)
+    assert [(text[m.start : m.end], m.assertion) for m in found] == expected
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,14 @@ def test_a_bug_in_a_tool_is_a_tool_call_error_that_names_it() -> None:
         go(made(broken))
 
 
+def test_a_tool_that_exits_has_failed() -> None:
+    def leaving(request: Input, context: ToolContext) -> Output:
+        raise SystemExit(3)
+
+    with pytest.raises(ToolCallError, match="tool measure failed: SystemExit: 3"):
+        go(made(leaving))
+
+
 def test_what_a_tool_raises_on_purpose_passes() -> None:
     def refusing(request: Input, context: ToolContext) -> Output:
         raise InputError("not this one")

@@ -27,6 +27,7 @@ from .terms import (
     POSSIBLE_BEFORE,
     SCOPE_ENDS,
     STOP_WORDS,
+    TELLING,
     words_of,
 )
 
@@ -50,6 +51,7 @@ _NOT_AN_END = re.compile(
     r"(?:\b(?:dr|mr|mrs|ms|vs|no|e\.g|i\.e|approx|fig|pt|st|yr|wk|hx|dx)|\b[a-z]|^\s*\d{1,2})$",
     re.IGNORECASE,
 )
+_TITLE = re.compile(r"\s*[A-Z][A-Za-z/&-]+(?: [A-Za-z/&-]+){0,3}:")
 _BULLET = re.compile(r"^[\s•*#>-]*(?:\(?\d{1,2}[.)]\s+)?")
 _WIDEST = 7  # words in one phrase
 _THRESHOLD = 0.62  # what a phrase's words must be worth, on average, as a share of a title
@@ -124,6 +126,8 @@ def sentences(text: str) -> list[Sentence]:
         start, end = line.span()
         body = line.group()
         heading, rest = _heading(body)
+        if heading is None and section == "family" and _opens_another(body):
+            section = "story"
         if heading is not None:
             section = heading
             if not body[rest:].strip():
@@ -162,6 +166,12 @@ def _heading(line: str) -> tuple[str | None, int]:
         if len(line.strip(" .:•*#-").split()) <= 6:
             return kind, len(line)
     return None, 0
+
+
+def _opens_another(line: str) -> bool:
+    """Whether a line opens a section under a heading that is not known, of no relative."""
+    opened = _TITLE.match(line)
+    return opened is not None and not _FAMILY.search(opened.group())
 
 
 def find_mentions(text: str, index: Icd10Index, *, limit: int) -> list[Mention]:
@@ -313,7 +323,11 @@ def _credible(
         return False
     if i == j:
         return best >= _ALONE and not _is_name(text, tokens, i)
-    return best >= _WHOLE or any(_names(t.low, index) for t in tokens[i : j + 1])
+    words = [token.low for token in tokens[i : j + 1]]
+    head = words[: words.index("without")] if "without" in words else words
+    if head == words and best >= _WHOLE:
+        return True
+    return any(_names(word, index) for word in head)  # what is not there is no condition
 
 
 def _is_name(text: str, tokens: Sequence[_Token], i: int) -> bool:
@@ -413,6 +427,8 @@ _SCOPE_END = _cues(SCOPE_ENDS)
 _NEGATED_BEFORE, _NEGATED_AFTER = _cues(NEGATION_BEFORE), _cues(NEGATION_AFTER)
 _FAMILY, _HISTORICAL = _cues(FAMILY_CUES), _cues(HISTORICAL_CUES)
 _POSSIBLE_BEFORE, _POSSIBLE_AFTER = _cues(POSSIBLE_BEFORE), _cues(POSSIBLE_AFTER)
+_TELLING = rf"{_FAMILY.pattern}\s+(?:also\s+|has\s+|had\s+)?(?={_cues(TELLING).pattern})"
+_TELLS = re.compile(_TELLING, re.IGNORECASE)  # a relative who tells of the patient
 _NOT_NEGATING = re.compile(r"\b(?:no|not)\s+(?:only|change|increase|further|longer)\b", re.I)
 
 
@@ -423,7 +439,7 @@ def assertion_of(text: str, sentence: Sentence, start: int, end: int) -> Asserti
     scope = _NOT_NEGATING.sub(" ", scope)
     tail = re.split(r"[,;:(]|\b(?:but|and|with|which)\b", after, maxsplit=1)[0]
     tail = " ".join(tail.split()[:6])
-    if _FAMILY.search(before) or sentence.section == "family":
+    if _FAMILY.search(_TELLS.sub(" ", before)) or sentence.section == "family":
         return "family"
     if _within(_NEGATED_BEFORE, scope, 12) or _NEGATED_AFTER.search(tail):
         return "negated"

@@ -22,6 +22,7 @@ __all__ = [
     "POSSIBLE_BEFORE",
     "SCOPE_ENDS",
     "STOP_WORDS",
+    "TELLING",
     "WEAK_WORDS",
     "words_of",
 ]
@@ -510,6 +511,11 @@ FAMILY_CUES: tuple[str, ...] = (
     "grandfather", "aunt", "uncle", "cousin", "sibling", "siblings", "maternal", "paternal", "fh",
     "fhx", "parents", "family",
 )  # fmt: skip
+TELLING: tuple[str, ...] = (
+    "report", "reports", "reported", "say", "says", "said", "state", "states", "stated", "tells",
+    "told", "describes", "described", "note", "notes", "noted", "notice", "noticed", "observed",
+    "denies", "denied", "brings", "brought",
+)  # fmt: skip
 HISTORICAL_CUES: tuple[str, ...] = (
     "history of", "h o", "hx of", "status post", "s p", "previous", "previously", "prior",
     "resolved", "remote", "former", "in childhood", "antecedent of", "antecedents of",
@@ -565,11 +571,13 @@ HEADINGS: dict[str, str] = _pairs(
     ros = review
     physical examination = exam
     physical exam = exam
+    examination = exam
     exam = exam
     vitals = exam
     vitals reviewed = exam
     results = results
     laboratory results = results
+    laboratory = results
     labs = results
     imaging = results
     chief complaint = complaint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,18 @@ def test_list_tells_every_tool_with_its_schemas(root: Path) -> None:
     assert "selections" in rows["icd10_check"]["input"]["properties"]
     plain = RUNNER.invoke(app, ["list", "--project", str(root)])
     assert "icd10_search" in plain.stdout
+
+
+def test_a_broken_tool_stands_in_its_row_of_one_json(root: Path, tmp_path: Path) -> None:
+    for name in ("agents", "models", "policies", "traces"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(root / "tools", tmp_path / "tools")
+    (tmp_path / "tools/icd10_check/tool.py").write_text("raise SystemExit(9)\n")
+    found = RUNNER.invoke(app, ["list", "--project", str(tmp_path), "--json"])
+    assert found.exit_code == 2
+    rows = {row["name"]: row for row in json.loads(found.stdout)}
+    assert "does not import: SystemExit: 9" in rows["icd10_check"]["error"]
+    assert "input" in rows["icd10_search"]
 
 
 def test_call_gives_the_output_as_json(root: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def list_tools(project: common.ProjectOption = None, json: common.JsonOption = F
     else:
         _print_table(rows)
     if broken:
-        raise broken[0]
+        raise common.fail(broken[0])  # as JSON it stands in its row
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -23,19 +23,11 @@ pytest.importorskip("accelerate")
 from seamline.models.averaging import average  # noqa: E402
 from seamline.models.training import train  # noqa: E402
 
+from .dataset.mails import declaration  # noqa: E402
+
 pytestmark = pytest.mark.model
 
-RECIPE: dict[str, Any] = {
-    "skill": "mail_topic",
-    "base": "smollm2-135m-instruct",
-    "licence": "Apache-2.0",
-    "description": "Says what a mail is about.",
-    "contract": {
-        "read": "labels",
-        "context": "Mail: {{ text }}",
-        "labels": {"billing": "bill", "delivery": "post"},
-    },
-}
+RECIPE = declaration(sources=[], data=None)
 ROWS = [
     {"context": {"text": text}, "labels": [label]}
     for text, label in (("a wrong sum", "billing"), ("a late parcel", "delivery")) * 4

@@ -11,13 +11,13 @@ import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 __all__ = ["iterate", "wait_for"]
 
 T = TypeVar("T")
 
-_NAME = "seamline"
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
@@ -34,26 +34,39 @@ if hasattr(os, "register_at_fork"):
 
 def _background() -> asyncio.AbstractEventLoop:
     global _loop
-    if _loop is not None and threading.current_thread().name == _NAME:
+    with _lock:
+        if _loop is None or _loop.is_closed():
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="seamline", daemon=True).start()
+        return _loop
+
+
+def _inside() -> bool:
+    """Whether the caller is on the background loop itself."""
+    try:
+        return asyncio.get_running_loop() is _loop
+    except RuntimeError:
+        return False
+
+
+def _submit(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run it on the background loop.
+
+    Raises:
+        RuntimeError: The caller is on that loop itself, and would wait for its own end.
+    """
+    if _inside():
+        work.close()
         raise RuntimeError(
             "a run cannot be waited for from inside a run, whose loop it would stop; "
             "use `await agent.arun(...)` there"
         )
-    with _lock:
-        if _loop is None or _loop.is_closed():
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name=_NAME, daemon=True).start()
-        return _loop
+    return asyncio.run_coroutine_threadsafe(work, _background())
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
     """What the coroutine returns or raises; it is cancelled when the caller is interrupted."""
-    try:
-        loop = _background()
-    except RuntimeError:
-        work.close()
-        raise
-    future = asyncio.run_coroutine_threadsafe(work, loop)
+    future = _submit(work)
     try:
         return future.result()
     except BaseException:
@@ -88,8 +101,7 @@ def iterate(items: AsyncIterator[T]) -> Iterator[T]:
                 await close()
             found.put(_END)
 
-    loop = _background()
-    future = asyncio.run_coroutine_threadsafe(pump(), loop)
+    future = _submit(pump())
     try:
         while (item := found.get()) is not _END:
             yield item

@@ -7,12 +7,13 @@ float32, because updates of that size vanish in bfloat16.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +115,14 @@ def load_base(path: Path, method: Method) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(path, local_files_only=True)
 
 
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Without what PEFT warns of when it reads an attribute that transformers has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+        yield
+
+
 def attach(model: Any, recipe: Recipe, alpha: int, start_from: Path | None) -> Any:
     """The base with what is trained: an adapter, or for `full` all of it.
 
@@ -122,9 +131,7 @@ def attach(model: Any, recipe: Recipe, alpha: int, start_from: Path | None) -> A
     """
     if recipe.method == "full":
         return model
-    with warnings.catch_warnings():
-        # PEFT reads an attribute that transformers has renamed; nothing to act on.
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+    with _calm():
         if start_from is None:
             peft_model: Any = get_peft_model(model, _adapter(recipe, alpha))
         else:
@@ -144,8 +151,7 @@ def attach(model: Any, recipe: Recipe, alpha: int, start_from: Path | None) -> A
 def attach_all(model: Any, adapters: Sequence[Path]) -> Any:
     """The base with adapters side by side, named part_0, part_1 and so on; none is trained."""
     first, *others = adapters
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
+    with _calm():
         peft_model: Any = PeftModel.from_pretrained(model, str(first), adapter_name="part_0")
         for number, other in enumerate(others, 1):
             peft_model.load_adapter(str(other), adapter_name=f"part_{number}")

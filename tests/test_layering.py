@@ -12,9 +12,10 @@ MAY_IMPORT = {
     "errors": set[str](),
     "documents": {"errors"},
     "loading": {"errors"},
-    "policies": {"errors"},
-    "models": {"errors"},
-    "traces": {"errors", "models"},
+    "writing": set[str](),
+    "policies": {"errors", "writing"},
+    "models": {"errors", "writing"},
+    "traces": {"errors", "models", "writing"},
     "tools": {"errors", "loading", "models"},
     # An agent is built from a project, which it knows only as a type.
     "agents": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seamline.cli import common
 from seamline.errors import ConfigError, SkillError
+from seamline.writing import replace_file
 
 if TYPE_CHECKING:
     from seamline.models.bases import BaseSpec
@@ -57,9 +58,7 @@ def calibrate_stage(
         data=prepared.report.key,
         target_precision=recipe.calibration.target_precision,
     )
-    part = work / f"{CALIBRATION}.part"
-    part.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    part.replace(work / CALIBRATION)
+    replace_file(work / CALIBRATION, report.model_dump_json(indent=2) + "\n")
     plotted = _plot(curves, work)
     _show(report, plotted)
     return report.model_dump(mode="json") | {"plots": plotted}

@@ -38,8 +38,8 @@ from seamline.models.fetching import (
     locked,
     publish,
     remove_stale,
-    sync,
 )
+from seamline.writing import sync
 
 __all__ = [
     "BaseManifest",

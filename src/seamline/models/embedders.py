@@ -32,8 +32,8 @@ from seamline.models.fetching import (
     locked,
     publish,
     remove_stale,
-    sync,
 )
+from seamline.writing import sync
 
 __all__ = ["Embedder", "EmbedderSpec", "is_here", "is_usable", "load_embedders", "path", "pull"]
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ModelError
 from seamline.models.digests import file_digest
+from seamline.writing import sync
 
 __all__ = [
     "Progress",
@@ -32,7 +33,6 @@ __all__ = [
     "locked",
     "publish",
     "remove_stale",
-    "sync",
 ]
 
 Progress = Callable[[int, int, str], None]
@@ -177,15 +177,6 @@ def publish(made: Path, folder: Path, old: Path) -> None:
         folder.rename(old)
     made.rename(folder)
     sync(folder.parent)
-
-
-def sync(target: Path) -> None:
-    """Force a file or folder to disk."""
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _bytes_under(folder: Path) -> int:

@@ -16,6 +16,7 @@ from seamline.models.calibrating import CalibrationReport
 from seamline.models.dataset.report import Report, SourceCount
 from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
+from seamline.writing import replace_file
 
 __all__ = ["CALIBRATION", "WEIGHTS", "DataSummary", "Made", "adapter_in"]
 
@@ -97,9 +98,7 @@ class Made(_Frozen):
 
     def write(self, folder: Path) -> None:
         """Keep it in a folder; an earlier one is replaced whole."""
-        part = folder / f"{_FILE}.part"
-        part.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / _FILE)
+        replace_file(folder / _FILE, self.model_dump_json(indent=2) + "\n")
 
 
 def adapter_in(*folders: Path) -> tuple[Path, str] | None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +23,7 @@ from seamline.models.contracts import SkillContract
 from seamline.models.declarations import read_yaml
 from seamline.models.digests import weights_digest
 from seamline.models.evaluation.records import behaviour_digest, require_gate
+from seamline.writing import exclusive, replace_file
 
 __all__ = [
     "AdapterSpec",
@@ -245,9 +244,7 @@ def write_spec(folder: Path, spec: SkillSpec) -> None:
     text = yaml.safe_dump(
         spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=96
     )
-    part = folder / "skill.yaml.part"
-    part.write_text(_HEADER + text, encoding="utf-8")
-    part.replace(folder / "skill.yaml")
+    replace_file(folder / "skill.yaml", _HEADER + text)
 
 
 class SkillStore:
@@ -327,7 +324,11 @@ class SkillStore:
                 f"first; write `seamline models label {name} LABEL VERSION`"
             )
         skill = self.get(f"{name}@{version}")
-        version = skill.spec.version
+        with exclusive(self.root):
+            self._point(skill, label)
+
+    def _point(self, skill: Skill, label: str) -> None:
+        name, version = skill.spec.name, skill.spec.version
         labels, released = self._lock("labels"), self._lock("released")
         if label == "production":
             current = labels.get(name, {}).get("production", version)
@@ -341,14 +342,9 @@ class SkillStore:
             history[version] = behaviour_digest(skill)
         labels.setdefault(name, {})[label] = version
         content = {"labels": labels} | ({"released": released} if released else {})
-        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.root, prefix=".skills.lock.", delete=False, encoding="utf-8"
-        ) as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(stream.name).replace(self.root / "skills.lock")
+        replace_file(
+            self.root / "skills.lock", json.dumps(content, indent=2, sort_keys=True) + "\n"
+        )
 
     def _lock(self, part: Literal["labels", "released"]) -> dict[str, dict[str, str]]:
         file = self.root / "skills.lock"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.policies.messages import policy_error, shown
 from seamline.policies.versions import is_version, version_key
+from seamline.writing import replace_file
 
-__all__ = ["LOCK_NAME", "Lock", "exclusive", "read_lock", "write_lock"]
+__all__ = ["LOCK_NAME", "Lock", "read_lock", "write_lock"]
 
 LOCK_NAME = "policies.lock"
 _MAX_BYTES = 16 * 1024 * 1024
@@ -76,59 +73,15 @@ def read_lock(path: Path) -> Lock:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Replace the lock file in one step: a reader sees the old text or the new, never half.
+    """Replace the lock file in one step.
 
     Raises:
         PolicyError: The folder cannot be written.
     """
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{LOCK_NAME}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(lock.text().encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner reads; the lock is read like its neighbours.
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        temporary.replace(path)
-        temporary = None
-        _sync_folder(path.parent)
+        replace_file(path, lock.text())
     except OSError as error:
         raise policy_error(path, f"cannot be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """One writer at a time for read, change, write; a second one waits."""
-    if sys.platform == "win32":
-        yield  # no advisory lock on folders there; the replacement is still one step
-        return
-    import fcntl
-
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise policy_error(folder, f"cannot be opened: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself is durable only once the folder is.
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

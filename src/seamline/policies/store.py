@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seamline.errors import PolicyError
-from seamline.policies.lock import LOCK_NAME, Lock, exclusive, read_lock, write_lock
+from seamline.policies.lock import LOCK_NAME, Lock, read_lock, write_lock
 from seamline.policies.messages import did_you_mean, listed, policy_error, shown
 from seamline.policies.model import Policy
 from seamline.policies.parse import load_policy
 from seamline.policies.versions import is_version, version_key
+from seamline.writing import exclusive
 
 __all__ = ["PRODUCTION", "PolicyProblem", "PolicyStore"]
 

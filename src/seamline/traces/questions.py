@@ -7,7 +7,6 @@ skill's contract, so that a later version with other words around them learns fr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.traces.journal import EffectKey
 from seamline.traces.trace import Trace
 from seamline.traces.view import cut
+from seamline.writing import replace_file
 
 __all__ = ["Question", "add_rows", "corrected", "questions_of"]
 
@@ -160,20 +160,9 @@ def add_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     new = {row["id"]: row for row in rows}
     try:
         file = file.resolve()
-        mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
         old = [row for _, row in read_columns(file)] if file.exists() else []
         held = [new.pop(str(row.get("id")), row) for row in old] + list(new.values())
-        part = file.with_name(f".{file.name}.part")
-        try:
-            part.touch(mode=0o600)
-            with part.open("wb") as stream:
-                stream.writelines(to_json(held))
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.chmod(mode)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(file, to_json(held), mode=0o600)
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror or error}") from error
     return len(held)

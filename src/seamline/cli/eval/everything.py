@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seamline.cli.eval.measure import Options, Task, record, task
 from seamline.errors import InputError
+from seamline.writing import replace_file
 
 if TYPE_CHECKING:
     from seamline.models.skills import Skill
@@ -152,6 +153,4 @@ def _key(ready: Task) -> str:
 
 def _keep(report: dict[str, Any], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(report, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    part.replace(file)
+    replace_file(file, json.dumps(report, ensure_ascii=False, allow_nan=False))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.writing import replace_file
 
 __all__ = ["KeptAnswers"]
 
@@ -80,9 +81,7 @@ class KeptAnswers:
             whole = [(line, told) for line in lines if (told := _whole(line)) is not None]
             if len(whole) < len(lines):
                 # A line that was cut off would damage the one written behind it.
-                part = self._file.with_suffix(".part")
-                part.write_bytes(b"".join(line for line, _ in whole))
-                part.replace(self._file)
+                replace_file(self._file, [line for line, _ in whole])
             for _, told in whole:
                 self.seconds += told["seconds"]
                 for at, one in told["answers"].items():

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from seamline.errors import SkillError
 from seamline.models.declarations import read_json
+from seamline.writing import replace_file
 
 if TYPE_CHECKING:
     from seamline.models.skills import Skill
@@ -120,10 +121,8 @@ class Record(_Frozen):
     def write(self, folder: Path) -> Path:
         """Keep it in a skill's folder; an earlier one is replaced whole."""
         file = self.path_in(folder, self.on)
-        part = file.with_suffix(".part")
         text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(file)
+        replace_file(file, text + "\n")
         return file
 
 

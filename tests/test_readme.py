@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from seamline.cli.main import app
 
 BLOCK = re.compile(r"<!-- test: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#([\w-]+))?\)")
 
 
 def block(root: Path, name: str, file: str = "README.md") -> str:
@@ -74,3 +75,27 @@ def test_setting_up_takes_the_two_commands(root: Path) -> None:
     assert "\nrun:" in makefile
     assert "\ntest:" in makefile
     assert "make lint test" in (root / ".ci/run").read_text(encoding="utf-8")
+
+
+def test_every_link_leads_somewhere(root: Path) -> None:
+    pages = [root / name for name in ("README.md", "AGENTS.md", "llms.txt", "CHANGELOG.md")]
+    pages += sorted((root / "docs").glob("*.md"))
+    lost = []
+    for page in pages:
+        for target, heading in LINK.findall(page.read_text(encoding="utf-8")):
+            file = (page.parent / target).resolve()
+            if not file.exists() or (heading and heading not in _headings(file)):
+                lost.append(f"{page.name}: {target}#{heading}")
+    assert lost == []
+
+
+def test_llms_txt_names_every_page_of_the_documentation(root: Path) -> None:
+    named = {target for target, _ in LINK.findall((root / "llms.txt").read_text(encoding="utf-8"))}
+    assert {f"docs/{file.name}" for file in (root / "docs").glob("*.md")} <= named
+
+
+def _headings(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    titles = [line.lstrip("#").strip().lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}

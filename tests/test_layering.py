@@ -10,11 +10,12 @@ import pytest
 PARTS = ("policies", "models", "traces", "tools", "agents", "serving", "cli")
 MAY_IMPORT = {
     "errors": set[str](),
+    "terminal": set[str](),
     "documents": {"errors"},
     "loading": {"errors"},
     "policies": {"errors"},
     "models": {"errors"},
-    "traces": {"errors", "models"},
+    "traces": {"errors", "models", "terminal"},
     "tools": {"errors", "loading", "models"},
     # An agent is built from a project, which it knows only as a type.
     "agents": {

@@ -12,8 +12,19 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from seamline.errors import ToolCallError
-from seamline.traces import Outcome, RecordEffects, RunMeta, SqliteTraceStore, Trace, TraceNode
+from seamline.traces import (
+    EffectKey,
+    Outcome,
+    RecordEffects,
+    RunMeta,
+    SqliteTraceStore,
+    Trace,
+    TraceNode,
+)
+from seamline.traces.journal import RecordedError
 from seamline.traces.show import runs_table, totals, trace_tree
+from seamline.traces.show_diff import diff_view
+from seamline.traces.values import Plain
 from seamline.traces.view import EffectView, view_effect
 
 MetaFactory = Callable[..., RunMeta]
@@ -117,6 +128,41 @@ def test_full_shows_everything(trace: Trace) -> None:
     assert "clock" in text
     assert text.count("word word") > 500
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_run_from_elsewhere_commands_no_terminal(
+    store: SqliteTraceStore, meta: MetaFactory, full: bool
+) -> None:
+    evil = "\x1b]0;owned\x1b\\\x9b2J\u202e"
+    fields = ("agent", "agent_version", "seamline_version", "parent", "forked_at")
+    journal = store.start_run(meta("run-1", **dict.fromkeys(fields, evil)))
+    policy = {"name": evil, "version": evil, "digest": evil}
+    decision = {"choice": evil, "reason": evil}
+    error = RecordedError(type=evil, message=evil)
+    request = {"policy": policy, "identity": {"skill": evil, "base": evil}, "input": {evil: evil}}
+    results = {
+        "model": {"decision": decision},
+        "tool": {evil: evil},
+        "answer": evil,
+        "random": None,
+    }
+    for kind, result in results.items():
+        journal.append(
+            key=EffectKey(f"a{evil}/{kind}", 1, kind),  # type: ignore[arg-type]
+            request=Plain.of(request),
+            result=None if result is None else Plain.of(result),
+            error=error if result is None else None,
+            started=1.0,
+            ended=2.0,
+        )
+    journal.finish(Outcome(status="failed", ended=3.0, error=evil))
+    store.start_run(meta("run-2")).finish(Outcome(status="done", ended=3.0))
+    trace, other = store.trace("run-1"), store.trace("run-2")
+    shown = printed(trace_tree(trace, full=full)) + printed(runs_table(store.runs()))
+    shown += "".join(map(printed, diff_view(trace.diff(other, everything=True))))
+    assert "owned" in shown
+    assert not set(shown) & set("\x1b\x9b\u202e")
 
 
 def test_totals_count_what_happened(trace: Trace) -> None:

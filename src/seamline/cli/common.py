@@ -98,12 +98,12 @@ def err() -> Console:
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console
+    from seamline.cli.console import PlainConsole
 
     # A document may hold what the terminal's encoding lacks; that is no reason to fail.
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
-    return Console(file=stream, highlight=False)
+    return PlainConsole(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def emit_json(value: Any) -> None:
@@ -136,16 +136,14 @@ def exit_code(error: BaseException) -> int:
 def fail(error: BaseException) -> typer.Exit:
     """The error told on stderr in plain words; raise what this gives."""
     if os.environ.get(DEBUG_VARIABLE) == "1":
-        traceback.print_exception(error)
-    if isinstance(error, SeamlineError):
-        typer.echo(f"error: {error}", err=True)
-    else:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        typer.echo(
-            f"error: unexpected {what}; run again with {DEBUG_VARIABLE}=1 for the details, "
-            "and report it",
-            err=True,
+        err().print("".join(traceback.format_exception(error)), soft_wrap=True)
+    told = str(error)
+    if not isinstance(error, SeamlineError):
+        what = f"{type(error).__name__}: {told}" if told else type(error).__name__
+        told = (
+            f"unexpected {what}; run again with {DEBUG_VARIABLE}=1 for the details, and report it"
         )
+    err().print(f"error: {told}", soft_wrap=True)
     return typer.Exit(exit_code(error))
 
 

@@ -94,9 +94,9 @@ def lock(project: ProjectOption = None, json: JsonOption = False) -> None:
         ])  # fmt: skip
         return
     for policy in added:
-        typer.echo(f"locked {policy.ref} {policy.digest[:19]}…")
+        console().print(f"locked {policy.ref} {policy.digest[:19]}…", soft_wrap=True)
     if not added:
-        typer.echo("nothing new to lock")
+        console().print("nothing new to lock")
 
 
 @app.command()
@@ -113,7 +113,8 @@ def label(
     if json:
         emit_json({"name": name, "label": label, "version": version, "before": before})
         return
-    typer.echo(f"{name}@{label} → {version}" + (f" (was {before})" if before else ""))
+    was = f" (was {before})" if before else ""
+    console().print(f"{name}@{label} → {version}{was}", soft_wrap=True)
 
 
 @app.command()

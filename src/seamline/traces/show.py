@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from seamline.terminal import cut, plain
 from seamline.traces.journal import Entry
 from seamline.traces.store import RunSummary
 from seamline.traces.trace import Trace, TraceNode
 from seamline.traces.values import Json, canonical_json
-from seamline.traces.view import EffectView, cut, inner, short_digest, view_effect
+from seamline.traces.view import EffectView, inner, short_digest, view_effect
 
 __all__ = ["runs_table", "totals", "trace_tree"]
 
@@ -49,7 +50,7 @@ def runs_table(runs: list[RunSummary], *, width: int = 100) -> Table:
     for run, depth in _families(runs):
         indent = "  " * min(depth - 1, 5) + "└ " if depth else ""
         name = f"at {run.forked_at}" if depth and run.forked_at else run.agent
-        status = Text(run.status, style=_STYLES.get(run.status, ""))
+        status = Text(cut(run.status), style=_STYLES.get(run.status, ""))
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         table.add_row(
             Text(indent + cut(run.run_id, 0)[: None if width >= 100 else _SHORT_ID]),
@@ -92,20 +93,22 @@ def trace_tree(trace: Trace, *, full: bool = False) -> Tree:
     Raises `TraceError` where a blob is missing.
     """
     meta = trace.meta
+    version = f"@{meta.agent_version}" if meta.agent_version else ""
     head = Text.assemble(
-        (meta.agent, "bold"),
-        f"@{meta.agent_version}  " if meta.agent_version else "  ",
-        (trace.status, _STYLES.get(trace.status, "")),
-        f"  {meta.run_id}",
+        (cut(meta.agent, 0), "bold"),
+        cut(f"{version}  ", 0),
+        (cut(trace.status, 0), _STYLES.get(trace.status, "")),
+        cut(f"  {meta.run_id}", 0),
     )
     tree = Tree(head)
-    tree.add(Text(f"started {_clock(meta.started)}, seamline {meta.seamline_version or '?'}"))
+    started = f"started {_clock(meta.started)}, seamline {meta.seamline_version or '?'}"
+    tree.add(Text(cut(started, 0)))
     if meta.parent:
-        tree.add(Text(f"fork of {meta.parent} at {meta.forked_at or '?'}"))
+        tree.add(Text(cut(f"fork of {meta.parent} at {meta.forked_at or '?'}", 0)))
     for node in trace.tree():
         _add_node(tree, trace, node, full=full)
     if trace.outcome is not None and trace.outcome.error:
-        tree.add(Text(trace.outcome.error, style="red"))
+        tree.add(Text(plain(trace.outcome.error), style="red"))
     tree.add(Text(_totals_line(trace), style="bold"))
     return tree
 
@@ -159,7 +162,7 @@ def _add_node(above: Tree, trace: Trace, node: TraceNode, *, full: bool) -> None
         for line in _details(trace, entry, full=full):
             branch.add(line)
     if not shown and node.children:
-        branch = above.add(Text(node.name))
+        branch = above.add(Text(cut(node.name, 0)))
     for child in node.children:
         _add_node(branch, trace, child, full=full)
 
@@ -176,7 +179,7 @@ def _headline(trace: Trace, entry: Entry, *, name: str) -> Text:
     if view.confidence is not None:
         head.append(f" {view.confidence:.2f}")
     if entry.error is not None:
-        head.append(f" {entry.error.type}", style="red")
+        head.append(f" {cut(entry.error.type)}", style="red")
     head.append(f"  {entry.seconds:.2f} s", style="dim")
     return head
 
@@ -199,7 +202,7 @@ def _details(trace: Trace, entry: Entry, *, full: bool) -> list[Text]:
     if entry.error is not None:
         lines.append(cut(entry.error.message, 0 if full else _WIDTH + 20))
     wrap = not full
-    return [Text(line, style="dim", no_wrap=wrap, overflow="ellipsis") for line in lines]
+    return [Text(cut(line, 0), style="dim", no_wrap=wrap, overflow="ellipsis") for line in lines]
 
 
 def _model_lines(view: EffectView) -> list[str]:

@@ -8,10 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from seamline.terminal import cut
 from seamline.traces.compare import StepDiff, TraceDiff
 from seamline.traces.trace import Trace, TraceEffect
 from seamline.traces.values import FieldDiff, canonical_json
-from seamline.traces.view import cut, inner
+from seamline.traces.view import inner
 
 __all__ = ["diff_view"]
 
@@ -109,7 +110,7 @@ def _fields_table(fields: Sequence[FieldDiff], prefix: str = "") -> Table:
     for diff in fields:
         table.add_row(
             Text(cut(f"  {prefix}{diff.field}", 0)),
-            Text(f"A {diff.recorded}"),
-            Text(f"B {diff.asked}"),
+            Text(cut(f"A {diff.recorded}", 0)),
+            Text(cut(f"B {diff.asked}", 0)),
         )
     return table

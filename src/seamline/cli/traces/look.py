@@ -73,4 +73,4 @@ def show(
         if json:
             common.emit_json({**trace.to_json(full=full), "totals": totals(trace)})
         else:
-            common.console().print(trace_tree(trace, full=full), highlight=False)
+            common.console().print(trace_tree(trace, full=full))

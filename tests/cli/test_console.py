@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +18,7 @@ from typer.testing import CliRunner
 
 from seamline import Agent, AgentResult
 from seamline.cli import common
+from seamline.cli.console import PIPE_CLOSED
 from seamline.cli.main import app
 from seamline.cli.progress import Waiting
 from seamline.cli.results import show_result
@@ -144,3 +148,45 @@ def test_a_question_is_asked_in_plain_words(capsys: Any, monkeypatch: pytest.Mon
     _ask(cast(Agent, None), result)
 
     assert SEEN in printed(capsys)
+
+
+def unread(shelf: Path, stream: str, *arguments: str) -> tuple[int, str]:
+    """The exit code of a command where nobody reads one stream, and what the other got."""
+    path = os.pathsep.join(part for part in sys.path if part)
+    with subprocess.Popen(
+        [sys.executable, "-m", "seamline.cli.main", *arguments],
+        cwd=shelf,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        closed, other = started.stdout, started.stderr
+        if stream == "stderr":
+            closed, other = other, closed
+        closed.close()
+        told = other.read().decode()
+    return started.returncode, told
+
+
+@pytest.mark.parametrize(
+    ("stream", "arguments"),
+    [
+        ("stdout", ["models", "list"]),
+        ("stdout", ["models", "list", "--json"]),
+        ("stdout", ["policies", "lock"]),
+        ("stderr", ["models", "pull", "unknown"]),
+    ],
+)
+def test_a_command_that_nobody_reads_ends_quietly(
+    shelf: Path, stream: str, arguments: list[str]
+) -> None:
+    assert unread(shelf, stream, *arguments) == (PIPE_CLOSED, "")
+
+
+def test_an_error_is_told_though_nobody_reads_its_json(shelf: Path) -> None:
+    code, told = unread(shelf, "stdout", "models", "pull", "unknown", "--json")
+
+    assert code == PIPE_CLOSED
+    assert told.startswith("error: no base or embedder 'unknown'")

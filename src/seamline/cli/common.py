@@ -109,15 +109,20 @@ def _console(stream: TextIO) -> Console:
 def emit_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=str)
-    # Bytes, so that a terminal or pipe of another encoding does not break the output.
-    sys.stdout.flush()
-    stream = getattr(sys.stdout, "buffer", None)
-    if stream is None:
-        sys.stdout.write(text + "\n")
-    else:
-        # Half of a surrogate pair has no UTF-8; escaped like this it is JSON again.
-        stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
-    sys.stdout.flush()
+    try:
+        # Bytes, so that a terminal or pipe of another encoding does not break the output.
+        sys.stdout.flush()
+        stream = getattr(sys.stdout, "buffer", None)
+        if stream is None:
+            sys.stdout.write(text + "\n")
+        else:
+            # Half of a surrogate pair has no UTF-8; escaped like this it is JSON again.
+            stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from seamline.cli.console import end_quietly
+
+        end_quietly(sys.stdout)
 
 
 def exit_code(error: BaseException) -> int:
@@ -160,6 +165,7 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
             # Usage errors of the command-line parser know how to print themselves.
             if hasattr(error, "format_message"):
                 raise
+            ending = fail(error)
             if kwargs.get("json") is True:
                 told: dict[str, Any] = {"error": str(error), "error_type": type(error).__name__}
                 if isinstance(error, DivergenceError):
@@ -169,7 +175,7 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
                         "fields": error.fields,
                     }
                 emit_json(told)
-            raise fail(error) from None
+            raise ending from None
 
     return run
 

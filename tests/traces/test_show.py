@@ -123,11 +123,49 @@ def test_a_trace_reads_at_a_hundred_columns(trace: Trace) -> None:
     assert "clock" not in text
 
 
-def test_full_shows_everything(trace: Trace) -> None:
-    text = printed(trace_tree(trace, full=True), width=200)
+def joined(text: str) -> str:
+    """A tree's words without its lines and guides."""
+    return "".join(char for char in text if char not in " \n│├└─┗┣┃")
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_full_shows_everything(store: SqliteTraceStore, meta: MetaFactory, width: int) -> None:
+    journal = store.start_run(meta(input={"text": NOTE}))
+    asyncio.run(perform(RecordEffects(journal)))
+    long = {name: f"{name} begins " + 30 * f"{name}-" + f" {name} ends" for name in
+            ("choice", "reason", "error", "task")}  # fmt: skip
+    decision = {"choice": long["choice"], "reason": long["reason"], "confidence": 0.5}
+    journal.append(
+        key=EffectKey(long["task"], 1, "model"),
+        request=Plain.of({"requests": ["x" * 500 + "last request"]}),
+        result=Plain.of({"decision": decision}),
+        error=None,
+        started=1.0,
+        ended=2.0,
+    )
+    journal.append(
+        key=EffectKey("broken", 1, "tool"),
+        request=Plain.of({"input": {}, "version": "9.8.7"}),
+        result=None,
+        error=RecordedError(type=f"E{'x' * 200}Error", message=long["error"]),
+        started=1.0,
+        ended=2.0,
+    )
+    journal.finish(Outcome(status="failed", ended=3.0))
+
+    text = printed(trace_tree(store.trace("run-1"), full=True), width=width)
+
     assert "clock" in text
     assert text.count("word word") > 500
-    assert "\x1b" not in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    words = joined(text)
+    for expected in (
+        *map(joined, long.values()), "lastrequest", "askedversion:9.8.7", "xError",
+        "askedquestion:side?", f"becausereasonbegins{joined(30 * 'reason-')}reasonends",
+        f"→choicebegins{joined(30 * 'choice-')}choiceends",
+    ):  # fmt: skip
+        assert expected in words
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -324,7 +324,7 @@ def test_forks_are_listed_under_their_parents(
     ):  # fmt: skip
         forked = {"parent": parent, "forked_at": f"plan/{at}#1"} if parent else {}
         run([PLAN], run_id=run_id, started=100.0 + at, **forked)
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     lines = [line.rstrip() for line in text.splitlines()][1:]
     assert [line.split("  1970")[0].rsplit("done", 1)[0].rstrip() for line in lines] == [
         "orphan    coder",
@@ -350,7 +350,7 @@ def test_runs_that_name_each_other_as_parent_are_all_listed(
 ) -> None:
     for run_id, parent in (("a", "b"), ("b", "a"), ("c", "c"), ("\x1b[2J", None)):
         run([], run_id=run_id, parent=parent)
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     assert len(text.splitlines()) == 5
     assert "\x1b" not in text
 
@@ -360,7 +360,7 @@ def test_a_fork_fits_a_hundred_columns(run: Run, store: SqliteTraceStore) -> Non
     for at, run_id in enumerate(ids):
         run([], run_id=run_id, started=at + 1.0, parent=ids[at - 1] if at else None,
             forked_at="tool:icd10_select/1/model#1")  # fmt: skip
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     assert all(run_id in text for run_id in ids)
     assert max(map(len, text.splitlines())) <= 100
     assert len(text.splitlines()) == 10

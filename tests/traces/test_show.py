@@ -197,7 +197,7 @@ def test_a_run_from_elsewhere_commands_no_terminal(
     journal.finish(Outcome(status="failed", ended=3.0, error=evil))
     store.start_run(meta("run-2")).finish(Outcome(status="done", ended=3.0))
     trace, other = store.trace("run-1"), store.trace("run-2")
-    shown = printed(trace_tree(trace, full=full)) + printed(runs_table(store.runs()))
+    shown = printed(trace_tree(trace, full=full)) + printed(runs_table(store.runs(), width=100))
     shown += "".join(map(printed, diff_view(trace.diff(other, everything=True))))
     assert "owned" in shown
     assert not set(shown) & set("\x1b\x9b\u202e")
@@ -228,7 +228,7 @@ def test_runs_fit_a_hundred_columns(store: SqliteTraceStore, meta: MetaFactory) 
     run_id = "01a2016a-2e7f-7000-a511-ddec2efd1dc4"
     store.start_run(meta(run_id, agent="contract_review[x]"))
     store.flush()
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     assert run_id in text
     assert "contract_review[x]" in text
     assert "running" in text

@@ -31,7 +31,7 @@ _STYLES = {
 }
 
 
-def runs_table(runs: list[RunSummary], *, width: int = 100) -> Table:
+def runs_table(runs: list[RunSummary], *, width: int) -> Table:
     """Runs as a table, one line each in so many columns.
 
     Below 100 columns an id is cut to the beginning that holds its millisecond, which finds the

@@ -10,12 +10,13 @@ import pytest
 PARTS = ("policies", "models", "traces", "tools", "agents", "serving", "cli")
 MAY_IMPORT = {
     "errors": set[str](),
+    "terminal": set[str](),
     "documents": {"errors"},
     "loading": {"errors"},
     "writing": set[str](),
     "policies": {"errors", "writing"},
     "models": {"errors", "writing"},
-    "traces": {"errors", "models", "writing"},
+    "traces": {"errors", "models", "terminal", "writing"},
     "tools": {"errors", "loading", "models"},
     # An agent is built from a project, which it knows only as a type.
     "agents": {

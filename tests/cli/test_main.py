@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 import seamline as package
 from seamline import Project
 from seamline.cli.common import EXIT_CODES
+from seamline.cli.doctor import examine
 from seamline.cli.main import app
 
 Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -165,6 +167,40 @@ def test_doctor_looks_at_everything(shelf: Path) -> None:
     assert {"python", "seamline", "project", "sqlite", "processor", "home", "cache"} <= names
     assert all(one["detail"] for one in report["checks"])
     assert all(one["fix"] for one in report["checks"] if one["state"] == "warning")
+
+
+def test_doctor_lists_a_package_once_and_names_every_extra_that_lacks_one(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {"seamline": "0.1.0", "rich": "14.0.0", "torch": "2.11.0", "peft": "0.21.2"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    required = [
+        "rich>=13.9", "jinja2>=3.1.6", "torch>=2.10; extra == 'local'",
+        "peft>=0.21.2; extra == 'local'", "trl>=1.16; extra == 'local'",
+        "torch>=2.10; extra == 'train'", "peft>=0.22; extra == 'train'",
+        "trl>=1.16; extra == 'train'", "datasets>=4.0; extra == 'train'",
+    ]  # fmt: skip
+    monkeypatch.setattr(metadata, "requires", lambda name: required)
+    monkeypatch.setattr(metadata, "version", version)
+
+    found = [(one.name, one.state, one.detail, one.fix) for one in examine(shelf)]
+
+    told = found[1 : [name for name, *_ in found].index("project")]
+    assert told == [
+        ("seamline", "ok", "0.1.0", ""),
+        ("rich", "ok", "14.0.0", ""),
+        ("jinja2", "error", "not installed", "pip install jinja2"),
+        ("torch", "ok", "2.11.0", ""),
+        ("peft", "error", "0.21.2, needs >=0.22", "pip install 'peft>=0.22'"),
+        ("extra local", "warning", "without trl", "pip install 'seamline[local]' if you need it"),
+        ("extra train", "warning", "without datasets, trl",
+         "pip install 'seamline[train]' if you need it"),
+    ]  # fmt: skip
 
 
 def test_doctor_says_where_the_home_cannot_be_written(

@@ -116,6 +116,8 @@ def test_a_file_given_as_text_is_noticed(shelf: Path, tmp_path: Path) -> None:
     assert found.exit_code == 2
     assert "did you mean --file" in found.stderr
     assert run(shelf, "--file", str(note)).exit_code == 0
+    red = note.rename(tmp_path / "note\x1b[31m")
+    assert "\x1b" not in run(shelf, str(red)).stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])

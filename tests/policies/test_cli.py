@@ -52,7 +52,7 @@ def test_json_is_all_that_stdout_holds(run: Run) -> None:
         "name": "desk/plan", "label": "production", "version": "1.0.0", "before": None,
     }  # fmt: skip
     assert json.loads(run("list", "--json").stdout) == [{
-        "name": "desk/plan", "versions": ["1.0.0"], "drafts": [],
+        "name": "desk/plan", "versions": ["1.0.0"], "drafts": [], "edited": [], "deleted": [],
         "labels": {"production": "1.0.0"},
     }]  # fmt: skip
     shown = json.loads(run("show", "desk/plan", "--json").stdout)
@@ -86,7 +86,39 @@ def test_with_json_an_error_is_told_on_stdout_too(run: Run) -> None:
     assert result.stderr.startswith("error: no policy 'desk/paln'")
 
 
-def test_a_deleted_version_can_be_listed(run: Run, store: PolicyStore) -> None:
+def test_edited_and_deleted_versions_are_listed(
+    run: Run,
+    store: PolicyStore,
+    put: Callable[..., Path],
+    plan_text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    for version in ("1.1.0", "1.2.0"):
+        put(version, plan_text)
     run("lock")
+    run("label", "desk/plan", "production", "1.0.0")
+    folder = store.root / "desk" / "plan"
+    (folder / "1.0.0.md").unlink()
+    put("1.1.0", plan_text.replace("One step.", "Two steps."))
+    (folder / "1.2.0.md").write_text("no policy")
+    put("1.3.0", plan_text)
+
+    listed = " ".join(run("list").stdout.split())
+    assert "1.0.0 (deleted), 1.1.0 (edited), 1.2.0 (edited), 1.3.0 (draft)" in listed
+    assert "production → 1.0.0" in listed
+    assert "deleted: desk/plan@1.0.0; `seamline check` says what to do" in listed
+    assert "edited: desk/plan@1.2.0; `seamline check` says what to do" in listed
+    assert json.loads(run("list", "--json").stdout) == [{
+        "name": "desk/plan", "versions": ["1.1.0", "1.2.0", "1.3.0"], "drafts": ["1.3.0"],
+        "edited": ["1.1.0", "1.2.0"], "deleted": ["1.0.0"], "labels": {"production": "1.0.0"},
+    }]  # fmt: skip
+
+
+def test_a_policy_without_files_is_listed(run: Run, store: PolicyStore) -> None:
+    run("lock")
+    run("label", "desk/plan", "production", "1.0.0")
     (store.root / "desk" / "plan" / "1.0.0.md").unlink()
-    assert "gone" in run("list").stdout
+
+    listed = " ".join(run("list").stdout.split())
+    assert "desk/plan 1.0.0 (deleted) production → 1.0.0" in listed

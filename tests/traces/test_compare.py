@@ -261,7 +261,7 @@ def test_a_comparison_reads_at_a_hundred_columns(two: tuple[Trace, Trace]) -> No
     text = printed(*diff_view(two[0].diff(two[1])))
     for expected in (
         "A  coder@1.0.0  done  run-1",
-        "fork of run-1 at plan/1#1",
+        "\n   fork of run-1 at plan/1#1\n",
         'input.text A "cough" B "fever"',
         "plan/1               find codes",
         "first difference: tool:select/1/model#1 (model): it was asked the same and gave something",
@@ -289,6 +289,85 @@ def test_json_holds_what_the_table_shows(two: tuple[Trace, Trace]) -> None:
     assert found["b"]["forked_at"] == "plan/1#1"
     assert found["header"] == [{"field": "input.text", "a": '"cough"', "b": '"fever"'}]
     assert [step["where"] for step in found["steps"]] == ["same", "result", "result", "only in A"]
+
+
+def by(skill: str, digest: str | None = None, base: str = "small") -> dict[str, Any]:
+    """Who answers, as a local model says of itself."""
+    adapter = {} if digest is None else {"adapter_digest": f"sha256:{digest}"}
+    return {"skill": skill, "base": base, "base_digest": f"sha256:{base}", **adapter}
+
+
+def answered(effects: list[Effect], who: dict[str, Any]) -> list[Effect]:
+    """The same questions; tool and model call of `select` are answered by another adapter."""
+    field = {"model": "identity", "tool": "model"}
+    return [
+        but(one, request={**one[2], field[one[1]]: who}) if "select" in one[0] else one
+        for one in effects
+    ]
+
+
+OLD = by("select@0.1.0", "0123456789")
+CHANGED = [PLAN, but(INNER, result={"decision": {"choice": "J20"}}), *BASIC[2:]]
+OTHERS = [
+    ("adapter", by("select@0.2.0", "fedcba9876"), ", B select@0.2.0 (fedcba98)"),
+    ("adapter", by("select@0.1.0", "fedcba9876"), ", B select@0.1.0 (fedcba98)"),
+    ("adapter", by("select@off"), ", B select@off"),
+    ("adapter", {"base": "small", "base_digest": "sha256:small"}, ", B none"),
+    ("model", by("select@0.1.0", "0123456789", base="large"), ", B large (large)"),
+    ("model", {**OLD, "dtype": "bfloat16"}, ""),
+]
+
+
+@pytest.mark.parametrize(("another", "who", "named"), OTHERS)
+def test_another_adapter_or_model_is_told_apart_from_another_question(
+    run: Run, another: str, who: dict[str, Any], named: str
+) -> None:
+    a = run(answered(BASIC, OLD))
+    diff = a.diff(run(answered(CHANGED, who)))
+    assert where(diff) == [
+        ("tool:select/1#1", another), ("tool:select/1/model#1", f"{another}, result"),
+    ]  # fmt: skip
+    was = "select@0.1.0 (01234567)" if another == "adapter" else "small (small)"
+    named = f", A {was}{named}" if named else ""
+    line = f"tool:select/1#1 (tool): its {another} is another{named}; it was asked the same and "
+    line += "gave the same"
+    assert line in " ".join(printed(*diff_view(diff)).split())
+
+    model = [PLAN, *answered(CHANGED, who)[1:2]]
+    text = printed(*diff_view(run(model[:1] + answered([INNER], OLD)).diff(run(model))))
+    assert f"another{named}; it was asked the same and gave something else" in " ".join(
+        text.split()
+    )
+
+    asked = [PLAN, *answered([but(INNER, request={"ask": "K?"})], who)]
+    diff = run([PLAN, *answered([INNER], OLD)]).diff(run(asked))
+    assert first(diff) == ("tool:select/1/model#1", f"{another}, request")
+    assert diff.first is not None
+    assert [found.field for found in diff.first.request] == ["ask"]
+    text = " ".join(printed(*diff_view(diff)).split())
+    assert f"another{named}; it was asked something else" in text
+    assert 'asked ask A "J?" B "K?"' in text
+
+
+def test_another_version_of_a_tool_was_asked_the_same(run: Run) -> None:
+    a, b = (but(TOOL, request={**TOOL[2], "version": version}) for version in ("1.0.0", "1.1.0"))
+    diff = run([a]).diff(run([but(b, result={"value": "J20"})]))
+    assert first(diff) == ("tool:select/1#1", "tool version, result")
+    text = " ".join(printed(*diff_view(diff)).split())
+    assert "its tool version is another, A 1.0.0, B 1.1.0; it was asked the same" in text
+
+
+def test_json_names_both_adapters(run: Run) -> None:
+    many = {"input": {f"a{at}": at for at in range(20)}}
+    less = {"input": {f"a{at}": -1 for at in range(20)}}
+    a = run(answered([but(TOOL, request=many)], OLD))
+    b = run(answered([but(TOOL, request=less)], by("select@off")))
+    found = a.diff(b).to_json()["first"]
+    assert found["where"] == "adapter, request"
+    assert found["adapter_a"] == {"name": "select@0.1.0", "digest": "sha256:0123456789"}
+    assert found["adapter_b"] == {"name": "select@off", "digest": ""}
+    assert [one["field"] for one in found["lineage"]] == ["model.adapter_digest", "model.skill"]
+    assert len(found["request"]) == 10
 
 
 @pytest.fixture
@@ -324,7 +403,7 @@ def test_forks_are_listed_under_their_parents(
     ):  # fmt: skip
         forked = {"parent": parent, "forked_at": f"plan/{at}#1"} if parent else {}
         run([PLAN], run_id=run_id, started=100.0 + at, **forked)
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     lines = [line.rstrip() for line in text.splitlines()][1:]
     assert [line.split("  1970")[0].rsplit("done", 1)[0].rstrip() for line in lines] == [
         "orphan    coder",
@@ -350,7 +429,7 @@ def test_runs_that_name_each_other_as_parent_are_all_listed(
 ) -> None:
     for run_id, parent in (("a", "b"), ("b", "a"), ("c", "c"), ("\x1b[2J", None)):
         run([], run_id=run_id, parent=parent)
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     assert len(text.splitlines()) == 5
     assert "\x1b" not in text
 
@@ -360,7 +439,7 @@ def test_a_fork_fits_a_hundred_columns(run: Run, store: SqliteTraceStore) -> Non
     for at, run_id in enumerate(ids):
         run([], run_id=run_id, started=at + 1.0, parent=ids[at - 1] if at else None,
             forked_at="tool:icd10_select/1/model#1")  # fmt: skip
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     assert all(run_id in text for run_id in ids)
     assert max(map(len, text.splitlines())) <= 100
     assert len(text.splitlines()) == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -43,10 +44,11 @@ def location(
     return location
 
 
-def cli(*arguments: str) -> Result:
+def cli(*arguments: str, columns: int = 100) -> Result:
     from seamline.cli.traces import app
 
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "100", "NO_COLOR": "1"})
+    env = {"COLUMNS": str(columns), "NO_COLOR": "1"}
+    return CliRunner().invoke(app, list(arguments), env=env)
 
 
 def left(location: str) -> list[str]:
@@ -73,6 +75,27 @@ def test_prune_says_first_what_would_go(location: str) -> None:
     assert refused.exit_code == 2
     assert "2 runs would be deleted; add --yes, or --dry-run" in refused.stderr
     assert left(location) == list("543210")
+
+
+@pytest.mark.parametrize(("columns", "whole"), [(80, False), (100, True)])
+@pytest.mark.parametrize("command", [("prune", "--agent", "auditor", "--dry-run"), ("delete",)])
+def test_what_goes_fits_the_terminal(
+    location: str, meta: MetaFactory, command: tuple[str, ...], columns: int, whole: bool
+) -> None:
+    run_id = "01a2016a-2e7f-7000-a511-ddec2efd1d00"
+    with contextlib.closing(open_store(location)) as store:
+        fields = {"agent": "auditor", "parent": "run-1", "forked_at": "tool:icd10_select/1/model#1"}
+        journal = store.start_run(meta(run_id, **fields))
+        journal.finish(Outcome(status="budget_exceeded", ended=journal.meta.started + 1))
+
+    done = cli(*command, *([run_id] if command == ("delete",) else []), columns=columns)
+
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    assert (run_id in done.stdout) is whole
+    assert run_id[:18] in done.stdout
+    assert "budget_exceeded" in done.stdout
+    assert "auditor" in done.stdout
 
 
 def test_prune_deletes_by_age_number_and_agent(location: str) -> None:

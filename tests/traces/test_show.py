@@ -12,8 +12,19 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from seamline.errors import ToolCallError
-from seamline.traces import Outcome, RecordEffects, RunMeta, SqliteTraceStore, Trace, TraceNode
+from seamline.traces import (
+    EffectKey,
+    Outcome,
+    RecordEffects,
+    RunMeta,
+    SqliteTraceStore,
+    Trace,
+    TraceNode,
+)
+from seamline.traces.journal import RecordedError
 from seamline.traces.show import runs_table, totals, trace_tree
+from seamline.traces.show_diff import diff_view
+from seamline.traces.values import Plain
 from seamline.traces.view import EffectView, view_effect
 
 MetaFactory = Callable[..., RunMeta]
@@ -112,11 +123,84 @@ def test_a_trace_reads_at_a_hundred_columns(trace: Trace) -> None:
     assert "clock" not in text
 
 
-def test_full_shows_everything(trace: Trace) -> None:
-    text = printed(trace_tree(trace, full=True), width=200)
+def joined(text: str) -> str:
+    """A tree's words without its lines and guides."""
+    return "".join(char for char in text if char not in " \n│├└─┗┣┃")
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_full_shows_everything(store: SqliteTraceStore, meta: MetaFactory, width: int) -> None:
+    journal = store.start_run(meta(input={"text": NOTE}))
+    asyncio.run(perform(RecordEffects(journal)))
+    long = {name: f"{name} begins " + 30 * f"{name}-" + f" {name} ends" for name in
+            ("choice", "reason", "error", "task")}  # fmt: skip
+    decision = {"choice": long["choice"], "reason": long["reason"], "confidence": 0.5}
+    journal.append(
+        key=EffectKey(long["task"], 1, "model"),
+        request=Plain.of({"requests": ["x" * 500 + "last request"]}),
+        result=Plain.of({"decision": decision}),
+        error=None,
+        started=1.0,
+        ended=2.0,
+    )
+    journal.append(
+        key=EffectKey("broken", 1, "tool"),
+        request=Plain.of({"input": {}, "version": "9.8.7"}),
+        result=None,
+        error=RecordedError(type=f"E{'x' * 200}Error", message=long["error"]),
+        started=1.0,
+        ended=2.0,
+    )
+    journal.finish(Outcome(status="failed", ended=3.0))
+
+    text = printed(trace_tree(store.trace("run-1"), full=True), width=width)
+
     assert "clock" in text
     assert text.count("word word") > 500
-    assert "\x1b" not in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    words = joined(text)
+    for expected in (
+        *map(joined, long.values()), "lastrequest", "askedversion:9.8.7", "xError",
+        "askedquestion:side?", f"becausereasonbegins{joined(30 * 'reason-')}reasonends",
+        f"→choicebegins{joined(30 * 'choice-')}choiceends",
+    ):  # fmt: skip
+        assert expected in words
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_run_from_elsewhere_commands_no_terminal(
+    store: SqliteTraceStore, meta: MetaFactory, full: bool
+) -> None:
+    evil = "\x1b]0;owned\x1b\\\x9b2J\u202e"
+    fields = ("agent", "agent_version", "seamline_version", "parent", "forked_at")
+    journal = store.start_run(meta("run-1", **dict.fromkeys(fields, evil)))
+    policy = {"name": evil, "version": evil, "digest": evil}
+    decision = {"choice": evil, "reason": evil}
+    error = RecordedError(type=evil, message=evil)
+    request = {"policy": policy, "identity": {"skill": evil, "base": evil}, "input": {evil: evil}}
+    results = {
+        "model": {"decision": decision},
+        "tool": {evil: evil},
+        "answer": evil,
+        "random": None,
+    }
+    for kind, result in results.items():
+        journal.append(
+            key=EffectKey(f"a{evil}/{kind}", 1, kind),  # type: ignore[arg-type]
+            request=Plain.of(request),
+            result=None if result is None else Plain.of(result),
+            error=error if result is None else None,
+            started=1.0,
+            ended=2.0,
+        )
+    journal.finish(Outcome(status="failed", ended=3.0, error=evil))
+    store.start_run(meta("run-2")).finish(Outcome(status="done", ended=3.0))
+    trace, other = store.trace("run-1"), store.trace("run-2")
+    shown = printed(trace_tree(trace, full=full)) + printed(runs_table(store.runs(), width=100))
+    shown += "".join(map(printed, diff_view(trace.diff(other, everything=True))))
+    assert "owned" in shown
+    assert not set(shown) & set("\x1b\x9b\u202e")
 
 
 def test_totals_count_what_happened(trace: Trace) -> None:
@@ -144,7 +228,7 @@ def test_runs_fit_a_hundred_columns(store: SqliteTraceStore, meta: MetaFactory) 
     run_id = "01a2016a-2e7f-7000-a511-ddec2efd1dc4"
     store.start_run(meta(run_id, agent="contract_review[x]"))
     store.flush()
-    text = printed(runs_table(store.runs()))
+    text = printed(runs_table(store.runs(), width=100))
     assert run_id in text
     assert "contract_review[x]" in text
     assert "running" in text

@@ -98,26 +98,31 @@ def err() -> Console:
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console
+    from seamline.cli.console import PlainConsole
 
     # A document may hold what the terminal's encoding lacks; that is no reason to fail.
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
-    return Console(file=stream, highlight=False)
+    return PlainConsole(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def emit_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=str)
-    # Bytes, so that a terminal or pipe of another encoding does not break the output.
-    sys.stdout.flush()
-    stream = getattr(sys.stdout, "buffer", None)
-    if stream is None:
-        sys.stdout.write(text + "\n")
-    else:
-        # Half of a surrogate pair has no UTF-8; escaped like this it is JSON again.
-        stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
-    sys.stdout.flush()
+    try:
+        # Bytes, so that a terminal or pipe of another encoding does not break the output.
+        sys.stdout.flush()
+        stream = getattr(sys.stdout, "buffer", None)
+        if stream is None:
+            sys.stdout.write(text + "\n")
+        else:
+            # Half of a surrogate pair has no UTF-8; escaped like this it is JSON again.
+            stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from seamline.cli.console import end_quietly
+
+        end_quietly(sys.stdout)
 
 
 def exit_code(error: BaseException) -> int:
@@ -136,16 +141,14 @@ def exit_code(error: BaseException) -> int:
 def fail(error: BaseException) -> typer.Exit:
     """The error told on stderr in plain words; raise what this gives."""
     if os.environ.get(DEBUG_VARIABLE) == "1":
-        traceback.print_exception(error)
-    if isinstance(error, SeamlineError):
-        typer.echo(f"error: {error}", err=True)
-    else:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        typer.echo(
-            f"error: unexpected {what}; run again with {DEBUG_VARIABLE}=1 for the details, "
-            "and report it",
-            err=True,
+        err().print("".join(traceback.format_exception(error)), soft_wrap=True)
+    told = str(error)
+    if not isinstance(error, SeamlineError):
+        what = f"{type(error).__name__}: {told}" if told else type(error).__name__
+        told = (
+            f"unexpected {what}; run again with {DEBUG_VARIABLE}=1 for the details, and report it"
         )
+    err().print(f"error: {told}", soft_wrap=True)
     return typer.Exit(exit_code(error))
 
 
@@ -162,6 +165,7 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
             # Usage errors of the command-line parser know how to print themselves.
             if hasattr(error, "format_message"):
                 raise
+            ending = fail(error)
             if kwargs.get("json") is True:
                 told: dict[str, Any] = {"error": str(error), "error_type": type(error).__name__}
                 if isinstance(error, DivergenceError):
@@ -171,7 +175,7 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
                         "fields": error.fields,
                     }
                 emit_json(told)
-            raise fail(error) from None
+            raise ending from None
 
     return run
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import typer
 from rich.text import Text
@@ -98,35 +98,57 @@ def _packages() -> Iterator[Finding]:
         yield Finding(name="seamline", state="warning", detail=detail, fix="pip install -e .")
         return
     missing: dict[str, list[str]] = {}
-    for line in required:
-        match = _REQUIREMENT.match(line)
-        if match is None:
-            continue
-        name, bounds, marker = match.group(1), match.group(2), match.group(3) or ""
-        extra = _EXTRA.search(marker)
+    for name, wanted in _wanted(required).items():
+        extras = [one.extra for one in wanted if one.extra]
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            if extra is None:
+            if len(extras) < len(wanted):
                 yield Finding(
                     name=name, state="error", detail="not installed", fix=f"pip install {name}"
                 )
-            else:
-                missing.setdefault(extra.group(1), []).append(name)
+            for extra in extras:
+                missing.setdefault(extra, []).append(name)
             continue
-        floor = re.search(r">=\s*([0-9][0-9.]*)", bounds)
-        if floor is not None and _numbers(found) < _numbers(floor.group(1)):
-            fix = f"pip install '{name}>={floor.group(1)}'"
-            yield Finding(name=name, state="error", detail=f"{found}, needs {bounds}", fix=fix)
+        highest = max(wanted, key=lambda one: _numbers(one.floor))
+        if _numbers(found) < _numbers(highest.floor):
+            detail, fix = (
+                f"{found}, needs {highest.bounds}",
+                f"pip install '{name}>={highest.floor}'",
+            )
+            yield Finding(name=name, state="error", detail=detail, fix=fix)
         else:
             yield Finding(name=name, state="ok", detail=found)
     for extra_name, names in missing.items():
         yield Finding(
             name=f"extra {extra_name}",
             state="warning",
-            detail=f"without {', '.join(sorted(set(names)))}",
+            detail=f"without {', '.join(sorted(names))}",
             fix=f"pip install 'seamline[{extra_name}]' if you need it",
         )
+
+
+class _Wanted(NamedTuple):
+    """What Seamline or one of its extras asks of a package."""
+
+    bounds: str
+    floor: str
+    extra: str
+
+
+def _wanted(required: list[str]) -> dict[str, list[_Wanted]]:
+    """What is asked of each package; several extras may ask for the same one."""
+    found: dict[str, list[_Wanted]] = {}
+    for line in required:
+        match = _REQUIREMENT.match(line)
+        if match is None:
+            continue
+        name, bounds, marker = match.group(1), match.group(2), match.group(3) or ""
+        floor = re.search(r">=\s*([0-9][0-9.]*)", bounds)
+        extra = _EXTRA.search(marker)
+        wanted = _Wanted(bounds, floor.group(1) if floor else "", extra.group(1) if extra else "")
+        found.setdefault(name, []).append(wanted)
+    return found
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ def export(
     if json:
         common.emit_json(told)
     else:
-        common.console().print(line, markup=False, soft_wrap=True)
+        common.console().print(line, soft_wrap=True)
 
 
 @common.handle_errors
@@ -100,7 +100,7 @@ def lint(
             line = Text.assemble(level, f"  {one.rule}: {one.message}. Fix: {one.fix}.")
             out.print(line, soft_wrap=True)
         verdict = "is not for vLLM" if wrong else "is for vLLM"
-        out.print(f"{version.ref} {verdict}", markup=False, soft_wrap=True)
+        out.print(f"{version.ref} {verdict}", soft_wrap=True)
     raise typer.Exit(2 if wrong else 0)
 
 

@@ -189,7 +189,7 @@ def _plot(curves: Mapping[str, Any], work: Path) -> list[str]:
     from seamline.models.evaluation.plots import plots
 
     if importlib.util.find_spec("matplotlib") is None:
-        common.err().print("no plots: they need matplotlib, pip install 'seamline\\[eval]'")
+        common.err().print("no plots: they need matplotlib, pip install 'seamline[eval]'")
         return []
     folder = work / "calibration"
     for name, image in plots(curves).items():

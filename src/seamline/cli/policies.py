@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +15,13 @@ from seamline.cli.common import (
     handle_errors,
     project_root,
 )
-from seamline.errors import PolicyError
 from seamline.policies import Policy, PolicyStore
 from seamline.policies import diff as policy_diff
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from seamline.policies.store import VersionState
 
 __all__ = ["app"]
 
@@ -36,36 +37,44 @@ Ref = Annotated[
 @app.command("list")
 @handle_errors
 def list_policies(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """List every policy with its versions and labels."""
+    """List every policy with its versions and labels.
+
+    A version that is not locked yet is a draft; a locked one whose file was edited or deleted
+    says so, and `seamline check` says what to do.
+    """
     store = _store(project)
-    rows: list[dict[str, Any]] = []
-    for name in store.names():
-        locked = store.locked(name)
-        try:
-            versions, labels = store.versions(name), store.labels(name)
-        except PolicyError:  # locked, but every file is gone; `check` tells more
-            versions, labels = [], {}
-        rows.append({
-            "name": name,
-            "versions": versions,
-            "drafts": [version for version in versions if version not in locked],
-            "labels": labels,
-        })  # fmt: skip
+    states = {name: store.states(name) for name in store.names()}
+    labels = {name: store.labels(name) for name in states}
     if json:
-        emit_json(rows)
+        emit_json([
+            {
+                "name": name,
+                "versions": [version for version in known if known[version] != "deleted"],
+                "drafts": _those(known, "draft"),
+                "edited": _those(known, "edited"),
+                "deleted": _those(known, "deleted"),
+                "labels": labels[name],
+            }
+            for name, known in states.items()
+        ])  # fmt: skip
         return
     from rich.table import Table
     from rich.text import Text
 
     table = Table("policy", "versions", "labels", box=None, pad_edge=False)
-    for row in rows:
-        drafts = row["drafts"]
+    for name, known in states.items():
+        told = (v if state == "locked" else f"{v} ({state})" for v, state in known.items())
         table.add_row(
-            Text(row["name"]),
-            Text(", ".join(v + " (draft)" * (v in drafts) for v in row["versions"]) or "gone"),
-            Text(", ".join(f"{k} → {v}" for k, v in row["labels"].items())),
+            Text(name),
+            Text(", ".join(told)),
+            Text(", ".join(f"{label} → {version}" for label, version in labels[name].items())),
         )
     console().print(table)
+    for name, known in states.items():
+        for state in ("edited", "deleted"):
+            for version in _those(known, state):
+                line = f"{state}: {name}@{version}; `seamline check` says what to do"
+                console().print(Text(line, style="yellow"), soft_wrap=True)
 
 
 @app.command()
@@ -94,9 +103,9 @@ def lock(project: ProjectOption = None, json: JsonOption = False) -> None:
         ])  # fmt: skip
         return
     for policy in added:
-        typer.echo(f"locked {policy.ref} {policy.digest[:19]}…")
+        console().print(f"locked {policy.ref} {policy.digest[:19]}…", soft_wrap=True)
     if not added:
-        typer.echo("nothing new to lock")
+        console().print("nothing new to lock")
 
 
 @app.command()
@@ -113,7 +122,8 @@ def label(
     if json:
         emit_json({"name": name, "label": label, "version": version, "before": before})
         return
-    typer.echo(f"{name}@{label} → {version}" + (f" (was {before})" if before else ""))
+    was = f" (was {before})" if before else ""
+    console().print(f"{name}@{label} → {version}{was}", soft_wrap=True)
 
 
 @app.command()
@@ -131,6 +141,10 @@ def diff(
         emit_json(found.to_json())
     else:
         console().print(found, soft_wrap=True)
+
+
+def _those(states: dict[str, VersionState], state: VersionState) -> list[str]:
+    return [version for version, known in states.items() if known == state]
 
 
 def _store(project: Path | None) -> PolicyStore:

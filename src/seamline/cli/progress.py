@@ -8,6 +8,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from seamline.terminal import cut
+
 if TYPE_CHECKING:
     from seamline.agents.events import AgentEvent
 
@@ -69,8 +71,7 @@ class _Ticker:
                 self._live()
                 wait = 0.2
             else:
-                seconds = time.monotonic() - self._started
-                print(f"{self._line} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+                print(self._now(), file=sys.stderr, flush=True)
                 wait = PLAIN_EVERY
 
     def _bar(self, done: int, total: int) -> str:
@@ -80,16 +81,21 @@ class _Ticker:
         full = round(24 * done / total)
         return " " + "█" * full + "░" * (24 - full)
 
+    def _now(self) -> str:
+        return cut(f"{self._line} ({time.monotonic() - self._started:.0f} s)", 0)
+
     def _live(self) -> None:
+        from rich.text import Text
+
         if self._status is None:
             from rich.status import Status
 
             from seamline.cli.common import err
 
-            self._status = Status(self._line, console=err())
+            self._status = Status("", console=err())
             self._status.start()
-        seconds = time.monotonic() - self._started
-        self._status.update(f"{self._line} ({seconds:.0f} s)")
+        # A plain string would be read as markup.
+        self._status.update(Text(self._now()))
 
 
 class Waiting(_Ticker):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seamline.cli.common import console, err
+from seamline.terminal import plain
 
 if TYPE_CHECKING:
     from seamline.agents.result import AgentResult
@@ -168,7 +169,7 @@ def _span(row: Mapping[str, Any], text: str) -> str:
     start, end = row.get("start"), row.get("end")
     if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end:
         return ""
-    return " ".join(text[start:end].split())
+    return " ".join(plain(text[start:end]).split())
 
 
 def _shortened(words: str, limit: int) -> str:
@@ -185,11 +186,11 @@ def _cell(value: Any, text: str) -> str:
     if isinstance(value, dict):
         span = _span(value, text)
         if span:
-            return " ".join(str(value.get("text") or span).split())
+            return " ".join(plain(str(value.get("text") or span)).split())
         return ", ".join(f"{_words(k)}: {_cell(v, text)}" for k, v in value.items() if v)
     if isinstance(value, list):
         return "; ".join(_cell(one, text) for one in value)
-    return " ".join(str(value).split())
+    return " ".join(plain(str(value)).split())
 
 
 def _words(name: str) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from seamline.cli import common, telemetry
 from seamline.cli.progress import RunProgress
+from seamline.terminal import plain
 
 if TYPE_CHECKING:
     from seamline.agents.agent import Agent
@@ -100,7 +101,7 @@ def _text(text: str | None, file: Path | None, encoding: str | None) -> str:
         if file is not None:
             raise typer.BadParameter("give the text or --file, not both")
         if _names_a_file(text):
-            raise typer.BadParameter(f"{text} is a file; did you mean --file {text}?")
+            raise typer.BadParameter(plain(f"{text} is a file; did you mean --file {text}?"))
         return text
     if file is not None:
         return read_document(file, encoding=encoding).text
@@ -129,7 +130,8 @@ def _can_ask() -> bool:
 
 def _ask(runner: Agent, result: AgentResult) -> AgentResult:
     """The result once the person at the terminal has answered, or as it is if they will not."""
-    said = typer.prompt(result.question or "", default="", show_default=False, err=True)
+    asked = plain(result.question or "")
+    said = typer.prompt(asked, default="", show_default=False, err=True)
     if not said.strip():
         return result
     with RunProgress() as progress:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seamline.cli import common
 from seamline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -235,4 +236,4 @@ def _bounded(close: Any) -> None:
 
 
 def _warn(text: str) -> None:
-    typer.echo(f"warning: {text}", err=True)
+    common.err().print(f"warning: {text}", soft_wrap=True)

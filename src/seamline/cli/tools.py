@@ -91,7 +91,7 @@ def call(
 
 
 def _tell(done: int, total: int, what: str) -> None:
-    print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+    common.err().print(f"{what} {done}/{total}", soft_wrap=True)
 
 
 def _read(given: str) -> dict[str, Any]:

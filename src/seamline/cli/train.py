@@ -128,7 +128,7 @@ def _calibrated(*given: Any) -> dict[str, Any] | None:
         return calibrate_stage(*given)
     except ConfigError as error:
         # The adapter is worth keeping; that its scores are not calibrated is told, here and later.
-        common.err().print(f"warning: {error}", markup=False, style="yellow", soft_wrap=True)
+        common.err().print(f"warning: {error}", style="yellow", soft_wrap=True)
         return None
 
 
@@ -136,7 +136,7 @@ def _tell(report: dict[str, Any], json: bool, line: str) -> None:
     if json:
         common.emit_json(report)
     else:
-        common.console().print(line, markup=False, soft_wrap=True)
+        common.console().print(line, soft_wrap=True)
 
 
 def _folder(opened: Project, skill: str) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from seamline.errors import PolicyError
 from seamline.policies.lock import LOCK_NAME, Lock, read_lock, write_lock
@@ -15,11 +16,14 @@ from seamline.policies.parse import load_policy
 from seamline.policies.versions import is_version, version_key
 from seamline.writing import exclusive
 
-__all__ = ["PRODUCTION", "PolicyProblem", "PolicyStore"]
+__all__ = ["PRODUCTION", "PolicyProblem", "PolicyStore", "VersionState"]
 
 PRODUCTION = "production"
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _MIN_DIGEST = 12
+
+VersionState: TypeAlias = Literal["locked", "draft", "edited", "deleted"]
+"""How a version stands: `edited` and `deleted` are locked versions whose file is not as it was."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,24 @@ class PolicyStore:
         Raises:
             PolicyError: There is no policy of that name.
         """
-        self.versions(name)
+        names = self.names()
+        if name not in names:
+            raise self._unknown(name, names)
         return dict(sorted(self._lock().labels.get(name, {}).items()))
 
     def locked(self, name: str) -> dict[str, str]:
         """The digest of each locked version of a policy, oldest first."""
         entries = self._lock().policies.get(name, {})
         return {version: entries[version] for version in sorted(entries, key=version_key)}
+
+    def states(self, name: str) -> dict[str, VersionState]:
+        """How each version of a policy stands, oldest first, those whose file is gone included."""
+        lock = self._lock()
+        versions = {*self._files().get(name, ()), *lock.policies.get(name, {})}
+        return {
+            version: self._state(name, version, lock)
+            for version in sorted(versions, key=version_key)
+        }
 
     def get(self, ref: str) -> Policy:
         """The policy that a reference means.
@@ -210,6 +225,17 @@ class PolicyStore:
                 found.append(PolicyProblem(str(self._path(name, version)), str(error)))
         return found
 
+    def _state(self, name: str, version: str, lock: Lock) -> VersionState:
+        if version not in lock.policies.get(name, {}):
+            return "draft"
+        if not self._path(name, version).is_file():
+            return "deleted"
+        try:
+            self._version(name, version, lock)
+        except PolicyError:
+            return "edited"
+        return "locked"
+
     def _version(self, name: str, version: str, lock: Lock) -> Policy:
         digest = lock.policies.get(name, {}).get(version)
         path = self._path(name, version)
@@ -295,7 +321,7 @@ class PolicyStore:
                 files.setdefault(name, set()).add(path.stem)
         return files
 
-    def _unknown(self, name: str, files: Mapping[str, object]) -> PolicyError:
+    def _unknown(self, name: str, files: Iterable[str]) -> PolicyError:
         return PolicyError(
             f"no policy {shown(name)} in {self.root}; there are: {listed(sorted(files))}."
             f"{did_you_mean(name, files)}"

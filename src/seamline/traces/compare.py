@@ -10,21 +10,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from seamline.traces.journal import EffectKey, Entry
 from seamline.traces.trace import Trace, TraceEffect
 from seamline.traces.values import FieldDiff, Json, canonical_json, diff_fields
-from seamline.traces.view import view_effect
+from seamline.traces.view import EffectView, view_effect
 
-__all__ = ["StepDiff", "TraceDiff", "Where", "diff_traces"]
-
-Where: TypeAlias = Literal[
-    "same", "request", "result", "request and result", "only in A", "only in B"
-]
+__all__ = ["StepDiff", "TraceDiff", "answered_by", "diff_traces"]
 
 _QUIET = ("clock", "id", "random")
 _CONTAINERS = ("tool", "retrieval")
+_LINEAGE = ("identity", "model", "version")
+"""Fields of a request that say who answers: a model with its adapter, or a version of a tool."""
 _HEADER = (
     "agent", "agent_version", "project", "seamline_version", "policies", "tools", "model", "input",
 )  # fmt: skip
@@ -37,24 +35,39 @@ _Moment: TypeAlias = tuple[int, int, int, int]
 class StepDiff:
     """One effect of either run, or of both.
 
-    `request` and `result` are the fields that differ, at most ten each: `recorded` is A's side,
-    `asked` is B's. They are empty where only one run has the effect.
+    `lineage` (who answers: model, adapter, version of a tool), `request` (what was asked) and
+    `result` are the fields that differ, at most ten each: `recorded` is A's side, `asked` is
+    B's. They are empty where only one run has the effect.
     """
 
     key: EffectKey
     a: TraceEffect | None
     b: TraceEffect | None
+    lineage: tuple[FieldDiff, ...] = ()
     request: tuple[FieldDiff, ...] = ()
     result: tuple[FieldDiff, ...] = ()
 
     @property
-    def where(self) -> Where:
-        """In what the runs differ here."""
+    def where(self) -> str:
+        """In what the runs differ here.
+
+        `only in A`, `only in B`, `same`, or with a comma between them those that differ of:
+        `adapter`, `model` or `tool version`; `request`; `result`.
+        """
         if self.a is None or self.b is None:
             return "only in B" if self.a is None else "only in A"
-        if self.request:
-            return "request and result" if self.result else "request"
-        return "result" if self.result else "same"
+        parts = (self.another, "request" * bool(self.request), "result" * bool(self.result))
+        return ", ".join(filter(None, parts)) or "same"
+
+    @property
+    def another(self) -> str:
+        """What of the lineage is another: `adapter`, `model` or `tool version`; empty if none."""
+        if not self.lineage or self.a is None or self.b is None:
+            return ""
+        left, right = answered_by(self.a), answered_by(self.b)
+        if (left.adapter_name, left.adapter_digest) != (right.adapter_name, right.adapter_digest):
+            return "adapter"
+        return "tool version" if self.lineage[0].field == "version" else "model"
 
 
 @dataclass(frozen=True)
@@ -63,9 +76,9 @@ class TraceDiff:
 
     Attributes:
         steps: Every effect of either run, in causal order: a tool before the model calls in it.
-        first: The earliest step in which they differ: one that was asked something else, or
-            gave something else though nothing before or inside it differs; None where all
-            steps are the same.
+        first: The earliest step in which they differ: one that was asked something else or that
+            another adapter, model or version answers, or one that gave something else though
+            nothing before or inside it differs; None where all steps are the same.
         header: The fields that differ of what is known at the start: policies, adapters, tools,
             model, input.
         outcome: The fields that differ of how the runs ended.
@@ -127,6 +140,9 @@ def _step_json(step: StepDiff) -> dict[str, Json]:
         "where": step.where,
         "decision_a": step.a.decision if step.a else None,
         "decision_b": step.b.decision if step.b else None,
+        "adapter_a": _adapter_json(step.a),
+        "adapter_b": _adapter_json(step.b),
+        "lineage": _fields_json(step.lineage),
         "request": _fields_json(step.request),
         "result": _fields_json(step.result),
     }
@@ -134,6 +150,20 @@ def _step_json(step: StepDiff) -> dict[str, Json]:
 
 def _fields_json(fields: Sequence[FieldDiff]) -> list[dict[str, str]]:
     return [{"field": diff.field, "a": diff.recorded, "b": diff.asked} for diff in fields]
+
+
+def answered_by(effect: TraceEffect) -> EffectView:
+    """The model and adapter that an effect asks, a tool's for its skill; empty if it asks none."""
+    asked = effect.request if isinstance(effect.request, dict) else {}
+    identity = asked.get("identity") or asked.get("model")
+    return view_effect(effect.key.path, "model", {"identity": identity}, None, {})
+
+
+def _adapter_json(effect: TraceEffect | None) -> dict[str, Json] | None:
+    view = EffectView() if effect is None else answered_by(effect)
+    if not view.adapter_name and not view.adapter_digest:
+        return None
+    return {"name": view.adapter_name, "digest": view.adapter_digest}
 
 
 def diff_traces(a: Trace, b: Trace, *, everything: bool = False) -> TraceDiff:
@@ -170,13 +200,22 @@ def _step(key: EffectKey, a: Trace, left: Entry | None, b: Trace, right: Entry |
     other = None if right is None else b.effect(right)
     if left is None or right is None or mine is None or other is None:
         return StepDiff(key, mine, other)
+    lineage: list[FieldDiff] = []
     request: list[FieldDiff] = []
     # Stored forms are equal exactly when the values are, and much smaller.
     if canonical_json(left.request) != canonical_json(right.request):
-        request = diff_fields(mine.request, other.request)
-    return StepDiff(
-        key, mine, other, tuple(request), tuple(diff_fields(_given(mine), _given(other)))
-    )
+        (who, asked), (other_who, other_asked) = _parted(mine.request), _parted(other.request)
+        lineage, request = diff_fields(who, other_who), diff_fields(asked, other_asked)
+    result = diff_fields(_given(mine), _given(other))
+    return StepDiff(key, mine, other, tuple(lineage), tuple(request), tuple(result))
+
+
+def _parted(request: Json) -> tuple[Json, Json]:
+    """Who answers, and what is asked."""
+    if not isinstance(request, dict):
+        return {}, request
+    who = {name: request[name] for name in _LINEAGE if name in request}
+    return who, {name: value for name, value in request.items() if name not in who}
 
 
 def _given(effect: TraceEffect) -> Json:

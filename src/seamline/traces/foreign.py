@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from seamline.errors import ConfigError, InputError
+from seamline.terminal import cut
 from seamline.traces.foreign_names import Facts, read_facts
 from seamline.traces.values import Json
 
-__all__ = ["MAX_BYTES", "MAX_SPANS", "ForeignSpan", "plain", "read_spans"]
+__all__ = ["MAX_BYTES", "MAX_SPANS", "ForeignSpan", "read_spans"]
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SPANS = 50_000
@@ -218,17 +219,17 @@ def _spans(document: Mapping[str, Any], where: str) -> Iterator[ForeignSpan]:
             seconds = ended - started
         status = span.get("status")
         status = status if isinstance(status, dict) else {}
-        name = plain(_field(span, "name"))
+        name = _words(_field(span, "name"))
         yield ForeignSpan(
             trace_id=_identifier(span, "traceId"),
             span_id=_identifier(span, "spanId"),
             parent_id=_identifier(span, "parentSpanId"),
             name=name,
-            service=plain(resource.get("service.name", "")),
+            service=_words(resource.get("service.name", "")),
             started=started,
             seconds=seconds,
             status=_STATUS.get(str(status.get("code", "")), "unset"),
-            message=plain(status.get("message", "")),
+            message=_words(status.get("message", "")),
             facts=read_facts(name, _attributes(span)),
         )
 
@@ -246,7 +247,7 @@ def _field(span: Mapping[str, Any], name: str) -> Json:
 def _identifier(span: Mapping[str, Any], name: str) -> str:
     """An identifier; all zeros is none."""
     found = _field(span, name)
-    text = plain(found).lower()[:64] if isinstance(found, str) else ""
+    text = _words(found).lower()[:64] if isinstance(found, str) else ""
     return text if text.strip("0") else ""
 
 
@@ -290,7 +291,7 @@ def _value(value: Json, depth: int) -> Json:
     return None
 
 
-def plain(value: Json) -> str:
-    """A text without what a terminal would obey: control and direction characters."""
+def _words(value: Json) -> str:
+    """A text on one line; empty where the value is none."""
     text = value if isinstance(value, str) else ""
-    return "".join(char if char.isprintable() else " " for char in text[:_MAX_TEXT])
+    return cut(text[:_MAX_TEXT], 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from seamline.terminal import cut
 from seamline.traces import constants as names
 from seamline.traces.values import Json
 
@@ -144,8 +145,7 @@ def _text(attributes: Mapping[str, Json], *wanted: str) -> str:
     for name in wanted:
         value = attributes.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
-            text = str(value)[:200]
-            return "".join(char if char.isprintable() else " " for char in text)
+            return cut(str(value)[:200], 0)
     return ""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 from rich.tree import Tree
 
+from seamline.terminal import cut
 from seamline.traces.foreign import ForeignSpan
 
 if TYPE_CHECKING:
@@ -124,13 +125,13 @@ def foreign_tree(trace: ForeignTrace, *, limit: int) -> Tree:
 def _headline(placed: Placed) -> Text:
     span = placed.span
     head = Text(no_wrap=True, overflow="ellipsis")
-    head.append(_cut(span.name) or "(no name)", style="bold")
+    head.append(cut(span.name, _NAME_WIDTH) or "(no name)", style="bold")
     if span.kind != "span":
         head.append(f" {span.kind}", style="dim")
     if span.facts.decision:
-        head.append(f" → {_cut(span.facts.decision)}", style="cyan")
+        head.append(f" → {cut(span.facts.decision, _NAME_WIDTH)}", style="cyan")
     if span.status == "error":
-        head.append(f" {_cut(span.facts.error) or 'error'}", style="red")
+        head.append(f" {cut(span.facts.error, _NAME_WIDTH) or 'error'}", style="red")
     if span.seconds is not None:
         head.append(f"  {span.seconds:.2f} s", style="dim")
     if placed.note:
@@ -151,7 +152,7 @@ def _details(span: ForeignSpan) -> list[str]:
         else "",
     ]
     lines = [", ".join(filter(None, parts)), span.message if span.status == "error" else ""]
-    return [_cut(line, 2 * _NAME_WIDTH) for line in lines if line]
+    return [cut(line, 2 * _NAME_WIDTH) for line in lines if line]
 
 
 def _totals(trace: ForeignTrace, limit: int) -> list[str]:
@@ -189,7 +190,3 @@ def _as_data(placed: Placed) -> dict[str, Any]:
     facts = fields.pop("facts")
     del fields["trace_id"]
     return {"depth": placed.depth, "note": placed.note, **fields, **facts}
-
-
-def _cut(text: str, width: int = _NAME_WIDTH) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

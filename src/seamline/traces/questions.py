@@ -19,9 +19,9 @@ from seamline.models.contracts import SkillContract
 from seamline.models.dataset.rows import to_json
 from seamline.models.dataset.sources import read_columns
 from seamline.models.protocol import DecideRequest, DecideResponse
+from seamline.terminal import cut
 from seamline.traces.journal import EffectKey
 from seamline.traces.trace import Trace
-from seamline.traces.view import cut
 from seamline.writing import replace_file
 
 __all__ = ["Question", "add_rows", "corrected", "questions_of"]

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from seamline.terminal import cut, plain
 from seamline.traces.journal import Entry
 from seamline.traces.store import RunSummary
 from seamline.traces.trace import Trace, TraceNode
 from seamline.traces.values import Json, canonical_json
-from seamline.traces.view import EffectView, cut, inner, short_digest, view_effect
+from seamline.traces.view import EffectView, inner, short_digest, view_effect
 
 __all__ = ["runs_table", "totals", "trace_tree"]
 
@@ -30,7 +31,7 @@ _STYLES = {
 }
 
 
-def runs_table(runs: list[RunSummary], *, width: int = 100) -> Table:
+def runs_table(runs: list[RunSummary], *, width: int) -> Table:
     """Runs as a table, one line each in so many columns.
 
     Below 100 columns an id is cut to the beginning that holds its millisecond, which finds the
@@ -49,7 +50,7 @@ def runs_table(runs: list[RunSummary], *, width: int = 100) -> Table:
     for run, depth in _families(runs):
         indent = "  " * min(depth - 1, 5) + "└ " if depth else ""
         name = f"at {run.forked_at}" if depth and run.forked_at else run.agent
-        status = Text(run.status, style=_STYLES.get(run.status, ""))
+        status = Text(cut(run.status), style=_STYLES.get(run.status, ""))
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         table.add_row(
             Text(indent + cut(run.run_id, 0)[: None if width >= 100 else _SHORT_ID]),
@@ -88,24 +89,26 @@ def _families(runs: list[RunSummary]) -> list[tuple[RunSummary, int]]:
 def trace_tree(trace: Trace, *, full: bool = False) -> Tree:
     """A run as a tree of its tasks.
 
-    `full` adds clock, id and random effects, and does not cut values short.
+    `full` adds clock, id and random effects and all fields, and folds what it would cut.
     Raises `TraceError` where a blob is missing.
     """
     meta = trace.meta
+    version = f"@{meta.agent_version}" if meta.agent_version else ""
     head = Text.assemble(
-        (meta.agent, "bold"),
-        f"@{meta.agent_version}  " if meta.agent_version else "  ",
-        (trace.status, _STYLES.get(trace.status, "")),
-        f"  {meta.run_id}",
+        (cut(meta.agent, 0), "bold"),
+        cut(f"{version}  ", 0),
+        (cut(trace.status, 0), _STYLES.get(trace.status, "")),
+        cut(f"  {meta.run_id}", 0),
     )
     tree = Tree(head)
-    tree.add(Text(f"started {_clock(meta.started)}, seamline {meta.seamline_version or '?'}"))
+    started = f"started {_clock(meta.started)}, seamline {meta.seamline_version or '?'}"
+    tree.add(Text(cut(started, 0)))
     if meta.parent:
-        tree.add(Text(f"fork of {meta.parent} at {meta.forked_at or '?'}"))
+        tree.add(Text(cut(f"fork of {meta.parent} at {meta.forked_at or '?'}", 0)))
     for node in trace.tree():
         _add_node(tree, trace, node, full=full)
     if trace.outcome is not None and trace.outcome.error:
-        tree.add(Text(trace.outcome.error, style="red"))
+        tree.add(Text(plain(trace.outcome.error), style="red"))
     tree.add(Text(_totals_line(trace), style="bold"))
     return tree
 
@@ -155,60 +158,76 @@ def _add_node(above: Tree, trace: Trace, node: TraceNode, *, full: bool) -> None
     shown = [entry for entry in node.entries if full or entry.kind not in _QUIET]
     branch = above
     for entry in shown:
-        branch = above.add(_headline(trace, entry, name=node.name))
+        branch = above.add(_headline(trace, entry, name=node.name, full=full))
         for line in _details(trace, entry, full=full):
             branch.add(line)
     if not shown and node.children:
-        branch = above.add(Text(node.name))
+        branch = above.add(Text(cut(node.name, 0)))
     for child in node.children:
         _add_node(branch, trace, child, full=full)
 
 
-def _headline(trace: Trace, entry: Entry, *, name: str) -> Text:
+def _headline(trace: Trace, entry: Entry, *, name: str, full: bool) -> Text:
     view = _view(trace, entry)
-    head = Text.assemble((cut(name), "bold"), no_wrap=True, overflow="ellipsis")
+    width = 0 if full else _WIDTH
+    head = _laid_out(Text.assemble((cut(name, width), "bold")), full=full)
     if entry.key.occurrence > 1:
         head.append(f" #{entry.key.occurrence}")
     if entry.kind not in ("model", "tool"):
         head.append(f" {entry.kind}", style="dim")
     if view.decision:
-        head.append(f" → {cut(view.decision)}", style="cyan")
+        head.append(f" → {cut(view.decision, width)}", style="cyan")
     if view.confidence is not None:
         head.append(f" {view.confidence:.2f}")
     if entry.error is not None:
-        head.append(f" {entry.error.type}", style="red")
+        head.append(f" {cut(entry.error.type, width)}", style="red")
     head.append(f"  {entry.seconds:.2f} s", style="dim")
     return head
 
 
+def _laid_out(text: Text, *, full: bool) -> Text:
+    """A text that is folded over lines, or cut at the end of its line."""
+    text.no_wrap = not full
+    text.overflow = "fold" if full else "ellipsis"
+    return text
+
+
 def _details(trace: Trace, entry: Entry, *, full: bool) -> list[Text]:
-    view = _view(trace, entry)
+    request, result = trace.request(entry), trace.result(entry)
     lines: list[str] = []
     if entry.kind == "model":
-        lines += _model_lines(view)
+        lines += _model_lines(_view(trace, entry), full=full)
     elif entry.kind in ("tool", "retrieval"):
-        lines += _value_lines("in", inner(trace.request(entry), "input"), full=full)
+        lines += _value_lines("in", inner(request, "input"), full=full)
+        request = _further(request, "input")
         if entry.error is None:
-            output = inner(inner(trace.result(entry), "value"), "output")
+            output = inner(inner(result, "value"), "output")
             lines += _value_lines("out", output, full=full)
+        result = _further(result, "value")
     elif entry.error is None:
-        lines.append(_show(trace.result(entry), full=full))
-    if full and entry.kind == "model":
-        lines += _value_lines("asked", trace.request(entry), full=True)
-        lines += _value_lines("given", trace.result(entry), full=True)
+        lines.append(_show(result, full=full))
+        result = None
+    for label, value in (("asked", request), ("given", result)):
+        if full and value:
+            lines += _value_lines(label, value, full=True)
     if entry.error is not None:
         lines.append(cut(entry.error.message, 0 if full else _WIDTH + 20))
-    wrap = not full
-    return [Text(line, style="dim", no_wrap=wrap, overflow="ellipsis") for line in lines]
+    return [_laid_out(Text(cut(line, 0), style="dim"), full=full) for line in lines]
 
 
-def _model_lines(view: EffectView) -> list[str]:
+def _further(value: Json, shown: str) -> dict[str, Json]:
+    """The fields of an object but one, which stands elsewhere."""
+    fields = value if isinstance(value, dict) else {}
+    return {name: member for name, member in fields.items() if name != shown}
+
+
+def _model_lines(view: EffectView, *, full: bool) -> list[str]:
     lines: list[str] = []
     if view.policy_name:
         digest = f" ({short_digest(view.policy_digest)})" if view.policy_digest else ""
         lines.append(f"policy {view.policy_name}@{view.policy_version}{digest}")
     if view.reason:
-        lines.append(f"because {cut(view.reason, _WIDTH + 10)}")
+        lines.append(f"because {cut(view.reason, 0 if full else _WIDTH + 10)}")
     parts = []
     if view.adapter_name or view.adapter_digest:
         digest = f" ({short_digest(view.adapter_digest)})" if view.adapter_digest else ""

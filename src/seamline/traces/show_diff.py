@@ -8,10 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from seamline.traces.compare import StepDiff, TraceDiff
+from seamline.terminal import cut
+from seamline.traces.compare import StepDiff, TraceDiff, answered_by
 from seamline.traces.trace import Trace, TraceEffect
 from seamline.traces.values import FieldDiff, canonical_json
-from seamline.traces.view import cut, inner
+from seamline.traces.view import inner, short_digest
 
 __all__ = ["diff_view"]
 
@@ -30,9 +31,10 @@ def diff_view(diff: TraceDiff) -> Iterator[RenderableType]:
     yield Text("")
     yield _verdict(diff)
     if diff.first is not None:
-        for part, fields in (("asked", diff.first.request), ("gave", diff.first.result)):
+        step = diff.first
+        for part, fields in (("", step.lineage), ("asked ", step.request), ("gave ", step.result)):
             if fields:
-                yield _fields_table(fields, prefix=f"{part} ")
+                yield _fields_table(fields, prefix=part)
     if diff.outcome:
         yield Text("\noutcome", style="bold")
         yield _fields_table(diff.outcome)
@@ -45,7 +47,7 @@ def _run_line(name: str, trace: Trace) -> Text:
         (f"{name}  ", "bold"), cut(f"{meta.agent}{version}  {trace.status}  {meta.run_id}", 0)
     )
     if meta.parent:
-        line.append(cut(f"\n   fork of {meta.parent} at {meta.forked_at or '?'}", 0))
+        line.append("\n   " + cut(f"fork of {meta.parent} at {meta.forked_at or '?'}", 0))
     return line
 
 
@@ -53,12 +55,35 @@ def _verdict(diff: TraceDiff) -> Text:
     if diff.first is None:
         return Text("no step differs", style="bold green")
     step = diff.first
-    what = {
-        "only in A": "only A has it",
-        "only in B": "only B has it",
-        "result": "it was asked the same and gave something else",
-    }.get(step.where, "it was asked something else")
-    return Text.assemble(("first difference: ", "bold red"), cut(str(step.key), 0), f": {what}")
+    told = cut(f"{step.key}: {_what(step)}", 0)
+    return Text.assemble(("first difference: ", "bold red"), told)
+
+
+def _what(step: StepDiff) -> str:
+    """In what a step differs, in words."""
+    if step.a is None or step.b is None:
+        return "only B has it" if step.a is None else "only A has it"
+    told = "it was asked something else"
+    if not step.request:
+        told = f"it was asked the same and gave {'something else' if step.result else 'the same'}"
+    if not step.another:
+        return told
+    left, right = (_answerer(effect, step.another) for effect in (step.a, step.b))
+    named = "" if left == right else f", A {left}, B {right}"
+    return f"its {step.another} is another{named}; {told}"
+
+
+def _answerer(effect: TraceEffect, kind: str) -> str:
+    """The adapter, model or tool version that answers, with the beginning of its digest."""
+    if kind == "tool version":
+        asked = effect.request if isinstance(effect.request, dict) else {}
+        return str(asked.get("version", "none"))
+    view = answered_by(effect)
+    name, digest = view.adapter_name, view.adapter_digest
+    if kind == "model":
+        name, digest = view.model, view.base_digest
+        name += f" at {view.endpoint}" if view.endpoint else ""
+    return (name or "none") + (f" ({short_digest(digest)})" if digest else "")
 
 
 def _steps_table(diff: TraceDiff) -> Table:
@@ -109,7 +134,7 @@ def _fields_table(fields: Sequence[FieldDiff], prefix: str = "") -> Table:
     for diff in fields:
         table.add_row(
             Text(cut(f"  {prefix}{diff.field}", 0)),
-            Text(f"A {diff.recorded}"),
-            Text(f"B {diff.asked}"),
+            Text(cut(f"A {diff.recorded}", 0)),
+            Text(cut(f"B {diff.asked}", 0)),
         )
     return table

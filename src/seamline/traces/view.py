@@ -12,7 +12,7 @@ from typing import Any
 
 from seamline.traces.values import Json
 
-__all__ = ["EffectView", "cut", "inner", "model_name", "short_digest", "view_effect"]
+__all__ = ["EffectView", "inner", "model_name", "short_digest", "view_effect"]
 
 _NO_FIELDS: Mapping[str, Any] = {}
 _MODEL = (("name",), ("model",), ("base", "name"), ("base",))
@@ -48,13 +48,6 @@ class EffectView:
 def short_digest(digest: str) -> str:
     """The first eight hex digits of a digest, as people compare them."""
     return digest.rpartition(":")[2][:8]
-
-
-def cut(text: str, width: int = 60) -> str:
-    """A text on one line, at most `width` characters of it, all of it where `width` is 0."""
-    # Control characters from a document must not reach somebody's terminal.
-    plain = "".join(char if char.isprintable() else " " for char in text)
-    return plain if not width or len(plain) <= width else plain[: width - 1] + "…"
 
 
 def inner(value: Json, name: str) -> Json:

@@ -120,7 +120,7 @@ def _all(project: Path | None, options: Options, *, json: bool) -> None:
     from seamline.cli.eval.show import show_all
 
     def tell(line: str) -> None:
-        common.err().print(line, markup=False, soft_wrap=True)
+        common.err().print(line, soft_wrap=True)
 
     found = evaluate_all(common.open_project(project), options, tell)
     if json:

@@ -23,7 +23,7 @@ def show(report: dict[str, Any]) -> None:
         out.print(
             f"{name}: {pair['mean']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f}), "
             f"p {pair['p']:.4f}",
-            markup=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
     slices = _table("slice", "rows", *cells)
     slices.show_header = bool(report["slices"])
@@ -40,14 +40,14 @@ def show_all(found: dict[str, Any]) -> None:
     out = common.console()
     for report in found["evaluations"]:
         _show_cells(report)
-        out.print(f"  {report['command']}", markup=False, soft_wrap=True)
+        out.print(f"  {report['command']}", soft_wrap=True)
         if report["reproduced"] is None:
             out.print("  not compared with a record")
         elif report["reproduced"]:
             out.print(f"  as recorded, to within {found['tolerance']}")
         for name, pair in report["differences"].items():
             told = f"recorded {_number(pair['recorded'])}, found {_number(pair['found'])}"
-            out.print(f"  {name}: {told}", markup=False, soft_wrap=True)
+            out.print(f"  {name}: {told}", soft_wrap=True)
         out.print()
 
 
@@ -62,7 +62,7 @@ def _show_cells(report: dict[str, Any]) -> None:
     out.print(
         f"{report['skill']}: {report['measure']}; {report['rows']} rows{within}, {of} rows of "
         f"{report['file']}",
-        markup=False, soft_wrap=True,
+        soft_wrap=True,
     )  # fmt: skip
     cells = report["cells"]
     table = _table("measure", *cells)
@@ -83,13 +83,13 @@ def _show_gate(gate: dict[str, Any]) -> None:
     out.print(
         f"gate {passed}: against {gate['against']} {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
         f"p {gate['p']:.4f}",
-        markup=False, soft_wrap=True,
+        soft_wrap=True,
     )  # fmt: skip
     for one in gate["collapsed"]:
         out.print(
             f"  slice {one['slice']} ({one['rows']} rows): {one['before']:.3f} to "
             f"{one['after']:.3f}, p {one['p']:.4f}",
-            markup=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
 
 

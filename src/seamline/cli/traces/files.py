@@ -48,7 +48,6 @@ def export(
     common.console().print(
         f"run {trace.run_id} ({trace.status}, {len(trace.entries)} effects) is in {target}: "
         f"{len(sizes)} files, {sum(sizes):,} bytes",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -79,6 +78,5 @@ def import_run(
     what = "imported" if added else "already there, with the same content"
     common.console().print(
         f"run {trace.run_id} ({trace.status}, {len(trace.entries)} effects): {what}",
-        markup=False,
         soft_wrap=True,
     )

@@ -62,7 +62,7 @@ def list_runs(
 @common.handle_errors
 def show(
     run: Annotated[str, typer.Argument(help="Run id, a unique beginning of it, or `last`.")],
-    full: Annotated[bool, typer.Option("--full", help="Every effect, and values uncut.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every effect, and nothing cut.")] = False,
     json: common.JsonOption = False,
 ) -> None:
     """Show one run as a tree: policies, decisions, tools, adapters, tokens, seconds."""
@@ -73,4 +73,4 @@ def show(
         if json:
             common.emit_json({**trace.to_json(full=full), "totals": totals(trace)})
         else:
-            common.console().print(trace_tree(trace, full=full), highlight=False)
+            common.console().print(trace_tree(trace, full=full))

@@ -68,7 +68,6 @@ def questions(
             return
         common.console().print(
             f"{len(rows)} corrected of run {recorded.run_id}; {out} has {total} rows",
-            markup=False,
             soft_wrap=True,
         )
         return
@@ -76,7 +75,7 @@ def questions(
     if json:
         common.emit_json([_plain(one) for one in found])
     elif not found:
-        common.err().print(f"run {recorded.run_id} asked no skill such a question", markup=False)
+        common.err().print(f"run {recorded.run_id} asked no skill such a question")
     else:
         common.console().print(_table(found))
 
@@ -106,7 +105,7 @@ def _table(found: list[Question]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from seamline.traces.view import cut
+    from seamline.terminal import cut
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)

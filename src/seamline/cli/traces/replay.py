@@ -135,19 +135,18 @@ def _tell_served(found: Replay) -> None:
     out = common.console()
     served = f"{found.effects} effects served in {found.seconds:.2f} s"
     if found.identical:
-        out.print(f"{found.run_id}: identical; {served}", markup=False)
+        out.print(f"{found.run_id}: identical; {served}")
         return
     if found.ended_early:
         out.print(
             f"{found.run_id}: {served}, then {found.ended_early}; there is no result to compare",
-            markup=False,
         )
         return
-    out.print(f"{found.run_id}: NOT identical; {served}", markup=False)
+    out.print(f"{found.run_id}: NOT identical; {served}")
     for one in found.differences:
-        out.print(f"  {one.field}: recorded {one.recorded}, now {one.asked}", markup=False)
+        out.print(f"  {one.field}: recorded {one.recorded}, now {one.asked}")
     for key in found.unserved:
-        out.print(f"  nobody asked for {key}", markup=False)
+        out.print(f"  nobody asked for {key}")
 
 
 def _verified(recorded: RecordedRun, *, force: bool, json: bool) -> None:
@@ -169,12 +168,11 @@ def _tell_verified(recorded: RecordedRun, found: Verification) -> None:
     how = f"identical ({bits})" if found.identical else "NOT identical"
     out.print(
         f"{found.run_id}: {how}; {found.effects} model effects, {found.tokens} tokens compared",
-        markup=False,
     )
     for note in found.notes:
-        out.print(f"  note: {note}", markup=False)
+        out.print(f"  note: {note}")
     for effect, why in found.refused.items():
-        out.print(f"  {effect} was not compared: {why}", markup=False)
+        out.print(f"  {effect} was not compared: {why}")
     one = found.difference
     if one is not None:
         words = recorded.project.local_model.token_text
@@ -182,7 +180,6 @@ def _tell_verified(recorded: RecordedRun, found: Verification) -> None:
             f"  first difference: {one.effect}, request {one.request}, {one.part} token "
             f"{one.position}\n    recorded {_side(one.recorded, words)}\n"
             f"    computed {_side(one.computed, words)}",
-            markup=False,
         )
 
 
@@ -227,7 +224,6 @@ def _tell_forked(recorded: RecordedRun, found: Fork) -> None:
         f"forked at {found.at}: {counts.prefix} effects served, {counts.reused} reused, "
         f"{counts.live} live; compare with `seamline traces diff {recorded.run_id} "
         f"{found.result.run_id}`",
-        markup=False,
     )
 
 

@@ -103,5 +103,6 @@ def _tell(runs: list[RunSummary], what: str, *, json: bool) -> None:
     if runs:
         from seamline.traces.show import runs_table
 
-        common.console().print(runs_table(runs))
+        console = common.console()
+        console.print(runs_table(runs, width=console.width))
     common.err().print(f"{len(runs)} runs {what}")

@@ -14,7 +14,17 @@ from seamline.errors import InputError, ToolCallError, ToolError
 from seamline.models.contracts import SkillContract
 from seamline.models.scripted import ScriptedModel
 from seamline.models.skills import AdapterSpec, BaseRef, SkillSpec
-from seamline.tools import Tool, ToolContext, ToolInput, ToolOutput, ToolSpec, call_tool, run_tool
+from seamline.tools import (
+    Tool,
+    ToolContext,
+    ToolInput,
+    ToolOutput,
+    ToolSpec,
+    call_tool,
+    run_tool,
+    tool,
+    tool_of,
+)
 
 CONTRACT = SkillContract(
     read="branches", choice="{{ text }}", frames={"options": "{text}?"}, context="{{ text }}"
@@ -130,6 +140,31 @@ def test_a_tool_that_exits_has_failed() -> None:
 
     with pytest.raises(ToolCallError, match="tool measure failed: SystemExit: 3"):
         go(made(leaving))
+
+
+@pytest.mark.parametrize("error", [StopIteration, GeneratorExit, asyncio.CancelledError])
+def test_what_a_future_does_not_carry_is_a_failure_as_any_other(error: Any) -> None:
+    def exhausted(request: Input, context: ToolContext) -> Output:
+        raise error("no more")
+
+    @tool
+    def first(text: str) -> str:
+        """The first of no words."""
+        raise error("no more")
+
+    says = f"failed: RuntimeError: the function raised {error.__name__}: no more"
+    for failing in (made(exhausted), tool_of(first)):
+        with pytest.raises(ToolCallError, match=says):
+            go(failing)
+
+
+def test_a_plain_tool_may_have_a_parameter_of_any_name() -> None:
+    @tool
+    def named(function: str) -> str:
+        """The name of a function."""
+        return function
+
+    assert go(tool_of(named), {"function": "f"}).model_dump() == {"result": "f"}
 
 
 def test_what_a_tool_raises_on_purpose_passes() -> None:

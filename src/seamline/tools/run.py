@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from seamline.errors import SeamlineError, ToolCallError
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse, Model
 from seamline.models.skills import Marks, SkillSpec
+from seamline.tools.calling import call_function, told
 from seamline.tools.contract import ToolContext, ToolInput, ToolOutput, ToolSpec
 from seamline.tools.definition import Tool
 
@@ -164,7 +164,7 @@ async def call_tool(
     clock = asyncio.timeout(limit)
     try:
         async with clock:
-            result = await _result(tool.function, checked, context)
+            result = await call_function(tool.function, checked, context)
     except SeamlineError:
         raise
     except TimeoutError as error:
@@ -179,16 +179,8 @@ async def call_tool(
     return tool.parse_output(result)
 
 
-async def _result(function: Callable[..., Any], checked: ToolInput, context: ToolContext) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(checked, context)
-    result = await asyncio.to_thread(function, checked, context)
-    return await result if inspect.isawaitable(result) else result
-
-
 def _failed(tool: Tool, error: BaseException) -> ToolCallError:
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return ToolCallError(f"tool {tool.name} failed: {what}")
+    return ToolCallError(f"tool {tool.name} failed: {told(error)}")
 
 
 def _default_cache_dir() -> Path:

@@ -136,12 +136,14 @@ async def run_tool(
     )
 
     async def live() -> Any:
-        return (await call_tool(tool, checked, context)).model_dump(mode="json")
+        plain = tool.plain_output(await call_tool(tool, checked, context))
+        tool.output_facts(plain)  # Where these fail the call has failed, and is recorded so.
+        return plain
 
     asked = {
         "tool": tool.name,
         "version": tool.spec.version,
-        "input": checked.model_dump(mode="json"),
+        "input": tool.plain_input(checked),
     }
     if model is not None and tool.spec.skill is not None:
         # With another adapter the same input is another question.

@@ -92,6 +92,14 @@ class AgentTool:
         """
         return self._tool.parse_output(output)
 
+    def check_output(self, value: Any) -> None:
+        """Nothing, where plain data that is handed in could be what a call gives.
+
+        Raises:
+            InputError: It does not fit the tool's Output, or tells no facts.
+        """
+        self._tool.check_output(value)
+
     def plain_output(self, output: ToolOutput) -> dict[str, Any]:
         """The output as plain data.
 

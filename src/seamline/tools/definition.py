@@ -9,13 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from seamline.errors import SeamlineError, ToolCallError, ToolError
+from seamline.errors import InputError, SeamlineError, ToolCallError, ToolError
 from seamline.models.skills import SkillSpec, SkillStore
 from seamline.tools.calling import told
 from seamline.tools.contract import FactValue, ToolInput, ToolOutput, ToolSpec
 from seamline.tools.plain import JSON_HOLDS, as_plain
 
 __all__ = ["Tool", "problems"]
+
+_SHOWN_CHARS = 80
 
 
 def problems(error: ValidationError) -> str:
@@ -96,6 +98,25 @@ class Tool:
                 f"tool {self.name} gave what its Output forbids: {problems(error)}; "
                 "fix the tool, or its Output"
             ) from error
+
+    def check_output(self, value: Any) -> None:
+        """Nothing, where plain data that is handed in could be what a call gives.
+
+        Raises:
+            InputError: It does not fit the output's schema, or tells no facts.
+        """
+        try:
+            output = self.Output.model_validate(value)
+            self.facts(output)
+        except ValidationError as error:
+            shown = repr(value)
+            shown = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
+            raise InputError(
+                f"{shown} is no output of {self.name}: {problems(error)}; "
+                f"an output has: {', '.join(self.output_fields()) or 'nothing'}"
+            ) from error
+        except ToolCallError as error:
+            raise InputError(f"no output of {self.name} can be handed in: {error}") from error
 
     def plain_input(self, values: ToolInput) -> dict[str, Any]:
         """The input as plain data.

@@ -167,9 +167,12 @@ def test_a_journal_re_executes_without_a_model(
 
 
 @pytest.mark.parametrize("answer", ["", "  "])
-def test_an_empty_answer_is_refused(sorter: Agent, answer: str) -> None:
+def test_an_empty_answer_is_refused(sorter: Agent, store: SqliteTraceStore, answer: str) -> None:
     with pytest.raises(InputError, match="answer is empty"):
         sorter.resume("any", answer)
+    with pytest.raises(InputError, match="answer is empty"):
+        sorter.run(SPRING, answer=answer)
+    assert store.runs() == []
 
 
 def test_only_a_run_that_asked_can_be_resumed(sorter: Agent) -> None:

@@ -68,6 +68,7 @@ def test_a_change_needs_the_mode() -> None:
         (("--mode", "fork", "--policy", "icd10_coder/plan@7.7.7"), "7.7.7"),
         (("--mode", "fork", "--adapter", "decide@7.7.7"), "7.7.7"),
         (("--mode", "fork", "--base", "moon"), "moon"),
+        (("--mode", "fork", "--endpoint", ""), "no endpoint ''"),
         (("--mode", "fork", "--at", "plan/1", "--tool-result", "nowhere.json"), "nowhere.json"),
         (
             ("--mode", "fork", "--at", "tool:icd10_search/1", "--tool-result", NO_RESULT),

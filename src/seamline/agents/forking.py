@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from seamline.agents.agent import check_answer
 from seamline.agents.assembly import Assembly, Parts, assemble
 from seamline.agents.build import agent_of, agent_spec, check_bindings, run_header
 from seamline.agents.events import Listener
@@ -146,8 +147,7 @@ def _check(project: Project, trace: Trace, changes: Changes) -> None:
     Raises:
         InputError: It did not use the policy or the skill, or a change says too little.
     """
-    if changes.answer is not None and not changes.answer.strip():
-        raise InputError("the answer is empty; give a few words")
+    check_answer(changes.answer)
     if changes.tool_result is not None:
         _check_plain(changes.tool_result)
     if changes.policy is not None:
@@ -200,7 +200,7 @@ def _orchestrator(
     project: Project, spec: AgentSpec, trace: Trace, changes: Changes, local: Model
 ) -> tuple[Model, str | None]:
     recorded = trace.meta.model
-    endpoint = changes.endpoint or recorded.get("endpoint")
+    endpoint = recorded.get("endpoint") if changes.endpoint is None else changes.endpoint
     chosen_locally = changes.base is not None or changes.model is not None
     if changes.endpoint is not None or (endpoint is not None and not chosen_locally):
         return project.endpoint(str(endpoint)), None

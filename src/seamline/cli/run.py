@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,16 +40,21 @@ def run(
         str | None, typer.Option(help="An endpoint that answers the policies.")
     ] = None,
     answer: Annotated[
-        str | None, typer.Option(help="Given to the question that the agent may ask.")
+        str | None,
+        typer.Option(
+            callback=common.not_empty, help="Given to the question that the agent may ask."
+        ),
     ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
-            help="Go on with a run that asked a question, with --answer, or that was killed."
+            callback=common.not_empty,
+            help="Go on with a run that asked a question, with --answer, or that was killed.",
         ),
     ] = None,
     conversation: Annotated[
-        str | None, typer.Option(help="An identifier that groups runs.")
+        str | None,
+        typer.Option(callback=common.not_empty, help="An identifier that groups runs."),
     ] = None,
     budget_steps: Annotated[int | None, typer.Option(min=1, help="At most so many tools.")] = None,
     budget_tokens: Annotated[
@@ -58,7 +64,10 @@ def run(
         float | None, typer.Option(min=0.001, help="At most so many seconds.")
     ] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="How the text is encoded, where it is not UTF-8.")
+        str | None,
+        typer.Option(
+            callback=common.not_empty, help="How the text is encoded, where it is not UTF-8."
+        ),
     ] = None,
     otlp: telemetry.OtlpOption = None,
     otlp_file: telemetry.OtlpFileOption = None,
@@ -69,14 +78,25 @@ def run(
     Exits with 0 when done, 3 when refused, 4 when it needs an answer, 5 when its budget is
     used up, 6 when a model, an endpoint or a tool failed, 2 on bad input.
     """
-    source = None if resume else _text(text, file, encoding)
+    source = ""
+    if resume is None:
+        source = _text(text, file, encoding)
+    else:
+        _refuse_with_resume(
+            {
+                "text": text,
+                "--file": file,
+                "--encoding": encoding,
+                "--conversation": conversation,
+            }
+        )
     runner = common.open_project(project).agent(agent, endpoint=endpoint)
     budget = runner.spec.budget.replaced(
         steps=budget_steps, tokens=budget_tokens, seconds=budget_seconds
     )
     with telemetry.exporting(otlp, otlp_file):
-        if source is None:
-            result = _resumed(runner, resume or "", text, file, answer, budget)
+        if resume is not None:
+            result = _resumed(runner, resume, answer, budget)
         else:
             result = _ran(runner, source, answer, conversation, budget)
             if result.question is not None and not json and _can_ask():
@@ -136,16 +156,16 @@ def _ask(runner: Agent, result: AgentResult) -> AgentResult:
         return runner.resume(result.run_id, said, on_progress=progress)
 
 
-def _resumed(
-    runner: Agent,
-    run_id: str,
-    text: str | None,
-    file: Path | None,
-    answer: str | None,
-    budget: Budget,
-) -> AgentResult:
-    if text is not None or file is not None:
-        raise typer.BadParameter("--resume takes no text; the run has it")
+def _refuse_with_resume(options: Mapping[str, object]) -> None:
+    """Nothing, where none of what only a new run takes is given."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"--resume takes no {' and no '.join(given)}; the run keeps what it began with"
+        )
+
+
+def _resumed(runner: Agent, run_id: str, answer: str | None, budget: Budget) -> AgentResult:
     if budget != runner.spec.budget:
         raise typer.BadParameter("--resume takes no budget; the run keeps the one it began with")
     with RunProgress() as progress:

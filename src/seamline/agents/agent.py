@@ -134,7 +134,8 @@ class Agent:
 
         Raises:
             TraceError: There is no such run, or it is still running.
-            InputError: It is over, its question is not answered, or the agent has changed.
+            InputError: It is one of another agent, it is over, its question is not answered, or
+                the agent has changed.
             DivergenceError: What it did before does not come out as it did; it waits on.
         """
         before = self._check_resumable(run_id, answer)
@@ -292,6 +293,7 @@ class Agent:
         """The run as it stands, where it can go on."""
         check_answer(answer)
         trace = self.runtime.store.trace(run_id)
+        self.runtime.check_own(trace.run_id, trace.meta.agent)
         if trace.status not in ("needs_answer", "running"):
             raise InputError(
                 f"run {trace.run_id} is {trace.status} and cannot go on; `seamline traces list` "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seamline import Agent, AgentEvent, Budget, InputError, ScriptedModel
+from seamline import Agent, AgentEvent, Budget, InputError, ScriptedModel, TraceError
 from seamline.models.protocol import Usage
 from seamline.tools.plain import MAX_DEPTH
 from seamline.traces.store import SqliteTraceStore
@@ -239,6 +240,17 @@ def test_an_output_whose_review_fails_is_a_failed_run(
     assert (result.status, result.error_type) == ("failed", "ToolCallError")
     assert says in (result.error or "")
     assert result.trace.replay().identical
+
+
+def test_a_result_goes_to_another_process_without_its_trace(sorter: Agent) -> None:
+    result = sorter.run(GARDEN)
+
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        copy = pickle.loads(pickle.dumps(result, protocol))
+        assert copy.model_dump() == result.model_dump()
+        with pytest.raises(TraceError, match=rf"project\.trace\('{result.run_id}'\)"):
+            _ = copy.trace
+    assert result.trace.run_id == result.run_id
 
 
 def test_another_plan_version_runs_other_tools(make_agent: Any, store: SqliteTraceStore) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from seamline import Agent, ConfigError, InputError, Project, ScriptedModel
 from seamline.traces.fork import SERVED
@@ -86,17 +87,6 @@ def test_a_tool_result_is_handed_in(sorter: Agent, model: ScriptedModel) -> None
     assert fork.result.output is not None
     assert [word["word"] for word in fork.result.output["words"]] == ["heron"]
     assert "tool:rate_words/1" in live(fork.result.trace)
-
-
-def test_a_tool_result_of_the_wrong_shape_fails_as_the_tool_would(
-    sorter: Agent, model: ScriptedModel
-) -> None:
-    run = sorter.run("a longer text").trace
-
-    fork = run.fork(at="tool:find_words/1", tool_result={"wolves": 1}, model=model)
-
-    assert fork.result.status == "failed"
-    assert "find_words" in (fork.result.error or "")
 
 
 def test_another_input_starts_anew(sorter: Agent, model: ScriptedModel) -> None:
@@ -230,6 +220,26 @@ def test_seconds_go_on_where_the_parent_was(
     assert times == sorted(times)
 
 
+def test_a_result_of_a_tool_that_is_bound_no_more_is_named(
+    sorter: Agent, model: ScriptedModel, project_root: Path, store: SqliteTraceStore
+) -> None:
+    run_id = sorter.run("a longer text").run_id
+    path = project_root / "agents" / "sorter" / "agent.yaml"
+    spec = yaml.safe_load(path.read_text())
+    del spec["tools"]["check_words"]
+    path.write_text(yaml.safe_dump({**spec, "output": ["rate_words"]}, sort_keys=False))
+    run = Project.open(project_root, store=store).trace(run_id)
+
+    with pytest.raises(InputError, match="a call of check_words, which sorter does not bind any"):
+        run.fork(
+            at="tool:check_words/1",
+            tool_result={"words": []},
+            policy="sorter/choose@1.1.0",
+            model=model,
+        )
+    assert len(store.runs()) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -238,6 +248,17 @@ def test_seconds_go_on_where_the_parent_was(
         ({"policy": "sorter/plan@9.9.9"}, "9.9.9"),
         ({"tool_result": {}}, "needs the step of its call"),
         ({"at": "plan/1", "tool_result": {}}, "is no tool call"),
+        ({"at": "tool:nope/1", "tool_result": {}}, "no step 'tool:nope/1'; its steps are: .*tool:"),
+        (
+            {"at": "tool:find_words/1", "tool_result": {"wolves": 1}},
+            r"\{'wolves': 1\} is no output of find_words: words: Field required; wolves: ",
+        ),
+        ({"at": "tool:find_words/1", "tool_result": ["x"]}, r"\['x'\] is no output of find_words"),
+        ({"at": "tool:find_words/1", "tool_result": {"words": "x" * 999}}, "x… is no output of"),
+        (
+            {"at": "tool:find_words/1", "tool_result": {"words": {1}}},
+            "the tool's result cannot be ",
+        ),
         ({"at": "plan/1", "input": "x"}, "leave out `at`"),
         ({"adapter": "unknown@1.0.0"}, "does not use skill"),
         ({"adapter": "off"}, "needs a step"),

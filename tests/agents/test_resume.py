@@ -167,9 +167,12 @@ def test_a_journal_re_executes_without_a_model(
 
 
 @pytest.mark.parametrize("answer", ["", "  "])
-def test_an_empty_answer_is_refused(sorter: Agent, answer: str) -> None:
+def test_an_empty_answer_is_refused(sorter: Agent, store: SqliteTraceStore, answer: str) -> None:
     with pytest.raises(InputError, match="answer is empty"):
         sorter.resume("any", answer)
+    with pytest.raises(InputError, match="answer is empty"):
+        sorter.run(SPRING, answer=answer)
+    assert store.runs() == []
 
 
 def test_only_a_run_that_asked_can_be_resumed(sorter: Agent) -> None:
@@ -182,6 +185,26 @@ def test_only_a_run_that_asked_can_be_resumed(sorter: Agent) -> None:
         sorter.resume(asked.run_id)
     with pytest.raises(TraceError, match="no run 'nope'"):
         sorter.resume("nope", "yes")
+
+
+def test_a_run_of_another_agent_names_it_and_the_command(
+    sorter: Agent, project_root: Path, store: SqliteTraceStore, model: ScriptedModel
+) -> None:
+    asked = sorter.run(SPRING)
+    folder = project_root / "agents" / "other"
+    folder.mkdir()
+    spec = (project_root / "agents" / "sorter" / "agent.yaml").read_text()
+    (folder / "agent.yaml").write_text(spec.replace("name: sorter", "name: other"))
+    other = Project.open(project_root, store=store).agent("other", model=model)
+
+    says = (
+        f"run {asked.run_id} is one of agent 'sorter', not of 'other'; "
+        f"go on with `seamline run sorter --resume {asked.run_id}`"
+    )
+    for answer in ("the season", None):
+        with pytest.raises(InputError, match=says):
+            other.resume(asked.run_id, answer)
+    assert store.run(asked.run_id).status == "needs_answer"
 
 
 def test_a_changed_policy_is_noticed_before_the_run_is_touched(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seamline import Agent, AgentEvent, Budget, InputError, ScriptedModel
+from seamline import Agent, AgentEvent, Budget, InputError, ScriptedModel, TraceError
 from seamline.models.protocol import Usage
+from seamline.tools.plain import MAX_DEPTH
 from seamline.traces.store import SqliteTraceStore
 
 GARDEN = "The garden in winter is greenish and quiet."
@@ -140,6 +143,114 @@ def test_a_failed_tool_is_a_fact_and_the_plan_decides(
     request = next(entry for entry in plans if entry.kind == "model").request
     assert "- rate_words: failed" in request["requests"][0]["context"]
     assert "- failed tools: rate_words" in request["requests"][0]["context"]
+
+
+FINDS = """
+from typing import Any
+
+from seamline.tools.contract import ToolContext, ToolInput, ToolOutput
+
+
+class Input(ToolInput):
+    text: str
+    least: int = 4
+
+
+class Output(ToolOutput):
+    words: tuple[str, ...]
+    score: float = 0.0
+    extra: Any = None
+
+    def facts(self):
+        return {{"words found": 10 // len(self.words)}}
+
+
+def nested(deep):
+    return [nested(deep - 1)] if deep else 1
+
+
+def run(given: Input, context: ToolContext) -> Output:
+    return Output({fields})
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            "words=['a'], score=float('nan')",
+            "find_words gave what JSON cannot hold: score: nan is no finite",
+        ),
+        ("words=['a'], extra=b'\\xff'", "find_words gave what JSON cannot hold: extra:"),
+        (
+            "words=['a'], extra=object()",
+            "find_words gave what JSON cannot hold: extra: Unable to serialize",
+        ),
+        (f"words=['a'], extra=nested({MAX_DEPTH})", f"nested more than {MAX_DEPTH} deep"),
+        ("words=()", "find_words failed: facts() of its Output raised ZeroDivisionError"),
+    ],
+)
+def test_an_output_that_cannot_be_recorded_or_told_is_a_failed_tool(
+    make_agent: Any, project_root: Path, store: SqliteTraceStore, fields: str, says: str
+) -> None:
+    path = project_root / "tools" / "find_words" / "tool.py"
+    path.write_text(FINDS.format(fields=fields))
+
+    result = make_agent().run(GARDEN)
+
+    assert (result.status, result.error_type) == ("failed", "ToolCallError")
+    assert says in (result.error or "")
+    [call] = [entry for entry in store.effects(result.run_id) if entry.kind == "tool"]
+    assert call.error is not None
+    assert call.error.message == result.error
+    assert result.trace.replay().identical
+
+
+def test_an_output_as_deep_as_may_be_is_recorded(make_agent: Any, project_root: Path) -> None:
+    path = project_root / "tools" / "find_words" / "tool.py"
+    path.write_text(FINDS.format(fields=f"words=['a'], extra=nested({MAX_DEPTH - 1})"))
+
+    result = make_agent().run(GARDEN)
+
+    assert result.status == "done"
+    assert result.trace.replay().identical
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "len(self.words)}",
+            '1 // all(not word["flagged"] for word in self.words)}',
+            "facts() of its Output raised ZeroDivisionError",
+        ),
+        ("kept, declined = [], []", "kept, declined = None, []", "could not apply its reviews"),
+        ("ReviewItem(key=str(at)", "ReviewItem(key=at", "could not say what to review"),
+    ],
+)
+def test_an_output_whose_review_fails_is_a_failed_run(
+    make_agent: Any, project_root: Path, old: str, new: str, says: str
+) -> None:
+    path = project_root / "tools" / "check_words" / "tool.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+    result = make_agent().run(GARDEN)
+
+    assert (result.status, result.error_type) == ("failed", "ToolCallError")
+    assert says in (result.error or "")
+    assert result.trace.replay().identical
+
+
+def test_a_result_goes_to_another_process_without_its_trace(sorter: Agent) -> None:
+    result = sorter.run(GARDEN)
+
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        copy = pickle.loads(pickle.dumps(result, protocol))
+        assert copy.model_dump() == result.model_dump()
+        with pytest.raises(TraceError, match=rf"project\.trace\('{result.run_id}'\)"):
+            _ = copy.trace
+    assert result.trace.run_id == result.run_id
 
 
 def test_another_plan_version_runs_other_tools(make_agent: Any, store: SqliteTraceStore) -> None:

@@ -17,6 +17,7 @@ import seamline as package
 from seamline import Project
 from seamline.cli.common import EXIT_CODES
 from seamline.cli.doctor import examine
+from seamline.cli.init import copy_agent
 from seamline.cli.main import app
 
 Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -111,6 +112,30 @@ def test_init_writes_a_project_that_checks_and_overwrites_nothing(tmp_path: Path
     again = call("init", str(target))
     assert again.exit_code == 2
     assert "nothing is overwritten" in again.stderr
+
+
+def test_init_keeps_what_was_released_of_the_versions_it_copies(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    packaged = Project.packaged()
+    copy_agent(packaged, "icd10_coder", first)
+    mine = Project.open(first)
+
+    assert sorted(mine.skills.names()) == ["decide", "icd10_select"]
+    for name in mine.skills.names():
+        assert mine.skills.labels(name) == packaged.skills.labels(name)
+        assert mine.skills.released(mine.skills.get(name))
+        for version in mine.skills.versions(name):
+            skill = packaged.skills.get(f"{name}@{version}")
+            copied = mine.skills.get(f"{name}@{version}")
+            assert mine.skills.released(copied) == packaged.skills.released(skill)
+
+    # A wheel holds the recipe of an older version, and not what makes it run.
+    (first / "models/skills/decide/0.1.0/skill.yaml").unlink()
+    copy_agent(mine, "icd10_coder", second)
+    lock = json.loads((second / "models/skills/skills.lock").read_text())
+    assert set(lock["released"]) == {"decide", "icd10_select"}
+    assert "0.1.0" not in lock["released"]["decide"]
+    assert lock["labels"]["decide"]["production"] in lock["released"]["decide"]
 
 
 def test_init_refuses_a_file_and_an_unknown_agent(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from seamline.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = str(ROOT / "traces/icd10_coder/two_diagnoses")
+NO_RESULT = str(ROOT / "models/skills/skills.lock")
 runner = CliRunner()
 
 
@@ -67,7 +68,12 @@ def test_a_change_needs_the_mode() -> None:
         (("--mode", "fork", "--policy", "icd10_coder/plan@7.7.7"), "7.7.7"),
         (("--mode", "fork", "--adapter", "decide@7.7.7"), "7.7.7"),
         (("--mode", "fork", "--base", "moon"), "moon"),
+        (("--mode", "fork", "--endpoint", ""), "no endpoint ''"),
         (("--mode", "fork", "--at", "plan/1", "--tool-result", "nowhere.json"), "nowhere.json"),
+        (
+            ("--mode", "fork", "--at", "tool:icd10_search/1", "--tool-result", NO_RESULT),
+            "is no output of icd10_search",
+        ),
     ],
 )
 def test_a_wrong_change_is_one_line(arguments: tuple[str, ...], message: str) -> None:

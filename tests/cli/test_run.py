@@ -76,7 +76,9 @@ def test_exit_codes_of_results(shelf: Path, arguments: list[str], code: int, sta
     ("arguments", "says"),
     [
         (["--file", "nowhere.txt"], "no file nowhere.txt"),
+        (["--file", ""], "is a folder; pass one file"),
         ([GARDEN, "--endpoint", "gone"], "no endpoint 'gone'"),
+        ([GARDEN, "--endpoint", ""], "no endpoint ''"),
         (["--resume", "nope", "--answer", "x"], "no run"),
         (["--resume", "nope"], "no run"),
     ],
@@ -96,16 +98,24 @@ def test_what_is_wrong_before_a_run_exits_with_2(
     ("arguments", "says"),
     [
         ([GARDEN, "--file", "x.txt"], "not both"),
-        ([GARDEN, "--resume", "x", "--answer", "y"], "takes no text"),
+        ([GARDEN, "--resume", "x", "--answer", "y"], "--resume takes no text"),
+        (["--resume", "x", "--conversation", "desk-7"], "--resume takes no --conversation"),
+        (["--resume", "x", "--file", "a.txt", "--encoding", "latin-1"], "--file and no --encoding"),
+        (["--resume", ""], "'--resume': '' is empty; give a value"),
+        (["--resume", " ", "--answer", "y"], "'--resume': ' ' is empty"),
+        ([GARDEN, "--conversation", ""], "'--conversation': '' is empty"),
+        ([GARDEN, "--answer", ""], "'--answer': '' is empty"),
+        ([GARDEN, "--encoding", ""], "'--encoding': '' is empty"),
         ([GARDEN, "--budget-steps", "0"], "budget-steps"),
         (["--nonsense"], "nonsense"),
     ],
 )
 def test_usage_errors_exit_with_2(shelf: Path, arguments: list[str], says: str) -> None:
-    found = run(shelf, *arguments)
+    found = run(shelf, *arguments, input=GARDEN)
 
     assert found.exit_code == 2
-    assert says in found.stderr
+    assert says in " ".join(found.stderr.replace("│", " ").split())
+    assert CliRunner().invoke(app, ["traces", "list", "--json"]).stdout.strip() == "[]"
 
 
 def test_a_file_given_as_text_is_noticed(shelf: Path, tmp_path: Path) -> None:

@@ -51,19 +51,60 @@ def test_call_gives_the_output_as_json(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "says"),
     [
-        (["nothing"], 2, "there is no tool 'nothing'"),
-        (["icd10_check", "--input", "{"], 2, "is not JSON"),
-        (["icd10_check", "--input", "[]"], 2, "a tool takes a JSON object"),
-        (["icd10_check", "--input", "@/no/such/file"], 2, "cannot be read"),
-        (["icd10_check", "--input", "{}"], 6, "selections: Field required"),
+        (["nothing"], "there is no tool 'nothing'"),
+        (["icd10_check", "--input", "{"], "is not JSON"),
+        (["icd10_check", "--input", "[]"], "a tool takes a JSON object"),
+        (["icd10_check", "--input", "@/no/such/file"], "cannot be read"),
+        (["icd10_check", "--input", "{}"], "selections: Field required"),
     ],
 )
-def test_bad_input_is_one_line_and_the_documented_code(
-    root: Path, arguments: list[str], code: int, says: str
+def test_bad_input_is_one_line_and_exits_with_2(
+    root: Path, arguments: list[str], says: str
 ) -> None:
     found = RUNNER.invoke(app, ["call", *arguments, "--project", str(root)])
-    assert found.exit_code == code
+    assert found.exit_code == 2
     assert says in found.stderr
     assert "Traceback" not in found.stderr
+
+
+TOOL = """
+from seamline.tools.contract import ToolContext, ToolInput, ToolOutput
+
+
+class Input(ToolInput):
+    number: float
+
+
+class Output(ToolOutput):
+    share: float
+
+
+def run(given: Input, context: ToolContext) -> Output:
+    return Output(share=float("nan") if given.number < 0 else 1 / given.number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "says"),
+    [
+        ('{"number": 2}', 0, '"share": 0.5'),
+        ('{"number": 1e999}', 2, "cannot take this input, which JSON cannot hold: number: inf"),
+        ('{"number": 0}', 6, "tool invert failed: ZeroDivisionError"),
+        ('{"number": -1}', 6, "tool invert gave what JSON cannot hold: share: nan"),
+    ],
+)
+def test_a_tool_that_fails_exits_with_6_and_bad_input_with_2(
+    tmp_path: Path, given: str, code: int, says: str
+) -> None:
+    (tmp_path / "seamline.yaml").write_text("name: small\n")
+    folder = tmp_path / "tools" / "invert"
+    folder.mkdir(parents=True)
+    about = "name: invert\nkind: function\ndescription: One divided by a number.\n"
+    (folder / "tool.yaml").write_text(about)
+    (folder / "tool.py").write_text(TOOL)
+    line = ["call", "invert", "--input", given, "--project", str(tmp_path), "--json"]
+    found = RUNNER.invoke(app, line)
+    assert found.exit_code == code, found.output
+    assert says in (found.stderr or found.stdout)

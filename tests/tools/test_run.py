@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ from seamline.errors import InputError, ToolCallError, ToolError
 from seamline.models.contracts import SkillContract
 from seamline.models.scripted import ScriptedModel
 from seamline.models.skills import AdapterSpec, BaseRef, SkillSpec
-from seamline.tools import Tool, ToolContext, ToolInput, ToolOutput, ToolSpec, call_tool, run_tool
+from seamline.tools import (
+    Tool,
+    ToolContext,
+    ToolInput,
+    ToolOutput,
+    ToolSpec,
+    call_tool,
+    run_tool,
+    tool,
+    tool_of,
+)
+from seamline.tools.plain import MAX_DEPTH
 
 CONTRACT = SkillContract(
     read="branches", choice="{{ text }}", frames={"options": "{text}?"}, context="{{ text }}"
@@ -116,6 +128,60 @@ def test_output_that_breaks_the_contract_is_refused() -> None:
     assert go(made(lambda request, context: {"length": 4})) == Output(length=4)
 
 
+class Loose(ToolOutput):
+    mean: float = 0.0
+    extra: Any = None
+    rows: list[dict[str, float]] = []  # noqa: RUF012
+
+    def facts(self) -> dict[str, Any]:
+        if self.extra == "raise":
+            raise ZeroDivisionError("by naught")
+        return {"none": {"mean": None}, "list": ["mean"]}.get(str(self.extra), {})  # type: ignore[return-value]
+
+
+def nested(deep: int) -> Any:
+    value: Any = 1
+    for _ in range(deep):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"mean": float("nan")}, "what JSON cannot hold: mean: nan is no finite number; give text"),
+        ({"rows": [{}, {"a": 1.0, "b": float("-inf")}]}, r"rows\.1\.b: -inf is no finite number"),
+        ({"extra": b"\xff"}, "what JSON cannot hold: extra: .*invalid utf-8"),
+        ({"extra": object()}, "what JSON cannot hold: extra: Unable to serialize .*object"),
+        ({"extra": nested(MAX_DEPTH)}, f"extra.*: it is nested more than {MAX_DEPTH} deep"),
+        ({"extra": "raise"}, r"facts\(\) of its Output raised ZeroDivisionError: by naught"),
+        ({"extra": "list"}, r"facts\(\) of its Output gave a list; give a dict"),
+        ({"extra": "none"}, r"facts\(\) of its Output gave 'mean' as a NoneType; give a text"),
+    ],
+)
+def test_what_cannot_be_recorded_or_told_is_a_failed_call(
+    fields: dict[str, Any], says: str
+) -> None:
+    tool = replace(made(lambda request, context: Loose(**fields)), Output=Loose)
+    with pytest.raises(ToolCallError, match=f"tool measure .*{says}"):
+        go(tool)
+
+
+def test_an_output_as_deep_as_may_be_is_given() -> None:
+    tool = replace(made(lambda request, context: Loose(extra=nested(MAX_DEPTH - 1))), Output=Loose)
+    assert go(tool) == Loose(extra=nested(MAX_DEPTH - 1))
+
+
+def test_an_input_that_cannot_be_recorded_is_refused() -> None:
+    class Numbers(ToolInput):
+        least: float
+
+    tool = replace(made(lambda request, context: Output(length=1)), Input=Numbers)
+    says = "cannot take this input, which JSON cannot hold: least: inf is no finite number; use"
+    with pytest.raises(ToolCallError, match=says):
+        go(tool, {"least": float("inf")})
+
+
 def test_a_bug_in_a_tool_is_a_tool_call_error_that_names_it() -> None:
     def broken(request: Input, context: ToolContext) -> Output:
         raise ZeroDivisionError("by naught")
@@ -130,6 +196,31 @@ def test_a_tool_that_exits_has_failed() -> None:
 
     with pytest.raises(ToolCallError, match="tool measure failed: SystemExit: 3"):
         go(made(leaving))
+
+
+@pytest.mark.parametrize("error", [StopIteration, GeneratorExit, asyncio.CancelledError])
+def test_what_a_future_does_not_carry_is_a_failure_as_any_other(error: Any) -> None:
+    def exhausted(request: Input, context: ToolContext) -> Output:
+        raise error("no more")
+
+    @tool
+    def first(text: str) -> str:
+        """The first of no words."""
+        raise error("no more")
+
+    says = f"failed: RuntimeError: the function raised {error.__name__}: no more"
+    for failing in (made(exhausted), tool_of(first)):
+        with pytest.raises(ToolCallError, match=says):
+            go(failing)
+
+
+def test_a_plain_tool_may_have_a_parameter_of_any_name() -> None:
+    @tool
+    def named(function: str) -> str:
+        """The name of a function."""
+        return function
+
+    assert go(tool_of(named), {"function": "f"}).model_dump() == {"result": "f"}
 
 
 def test_what_a_tool_raises_on_purpose_passes() -> None:

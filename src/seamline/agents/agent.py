@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seamline.project import Project
     from seamline.traces.trace import Trace
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "check_answer"]
 
 
 class Agent:
@@ -84,8 +84,10 @@ class Agent:
             budget: Instead of the agent's own.
 
         Raises:
+            InputError: The answer is empty.
             TraceError: The run cannot be recorded.
         """
+        check_answer(answer)
         run = self.runtime.open(
             text, conversation=conversation, budget=budget, listener=on_progress
         )
@@ -132,7 +134,8 @@ class Agent:
 
         Raises:
             TraceError: There is no such run, or it is still running.
-            InputError: It is over, its question is not answered, or the agent has changed.
+            InputError: It is one of another agent, it is over, its question is not answered, or
+                the agent has changed.
             DivergenceError: What it did before does not come out as it did; it waits on.
         """
         before = self._check_resumable(run_id, answer)
@@ -288,9 +291,9 @@ class Agent:
 
     def _check_resumable(self, run_id: str, answer: str | None) -> Trace:
         """The run as it stands, where it can go on."""
-        if answer is not None and not answer.strip():
-            raise InputError("the answer is empty; give a few words")
+        check_answer(answer)
         trace = self.runtime.store.trace(run_id)
+        self.runtime.check_own(trace.run_id, trace.meta.agent)
         if trace.status not in ("needs_answer", "running"):
             raise InputError(
                 f"run {trace.run_id} is {trace.status} and cannot go on; `seamline traces list` "
@@ -312,3 +315,13 @@ class Agent:
                 + fix
             )
         return trace
+
+
+def check_answer(answer: str | None) -> None:
+    """Nothing, where an answer that is given says something.
+
+    Raises:
+        InputError: It is empty.
+    """
+    if answer is not None and not answer.strip():
+        raise InputError("the answer is empty; give a few words")

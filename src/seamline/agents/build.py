@@ -158,7 +158,7 @@ def _as_declared(
     def tool_model(_: str) -> Model:
         return project.local_model if model is None else model
 
-    named = endpoint or spec.model.orchestrator
+    named = spec.model.orchestrator if endpoint is None else endpoint
     on_endpoint = model is None and named != "local"
     return Assembly(
         policies=spec.policies,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from seamline.agents.agent import check_answer
 from seamline.agents.assembly import Assembly, Parts, assemble
 from seamline.agents.build import agent_of, agent_spec, check_bindings, run_header
 from seamline.agents.events import Listener
@@ -14,14 +15,14 @@ from seamline.agents.outcome import compose_result, crashed
 from seamline.agents.replaying import budget_of, header_of, recorded_parts, switch_by_task
 from seamline.agents.result import AgentResult
 from seamline.agents.spec import SLOTS, AgentSpec, Slot
-from seamline.errors import ConfigError, DivergenceError, InputError
+from seamline.errors import ConfigError, DivergenceError, InputError, TraceError
 from seamline.models.pinned import OFF, PinnedModel
 from seamline.traces.effects import RecordEffects
 from seamline.traces.fork import ForkCounts, ForkEffects, ForkPlan, find_step
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import Entry, RunMeta
 from seamline.traces.spans import SpanHooks
-from seamline.traces.values import digest_of
+from seamline.traces.values import Plain, digest_of
 
 if TYPE_CHECKING:
     from seamline.models.protocol import Model
@@ -92,7 +93,7 @@ async def fork(
     plan = ForkPlan(
         parent=trace,
         at=at,
-        given=_given(at, changes),
+        given=_given(trace, at, after, changes),
         whole=whole,
         answered=changes.answer is not None,
         stale=_stale(trace, after),
@@ -146,12 +147,20 @@ def _check(project: Project, trace: Trace, changes: Changes) -> None:
     Raises:
         InputError: It did not use the policy or the skill, or a change says too little.
     """
-    if changes.answer is not None and not changes.answer.strip():
-        raise InputError("the answer is empty; give a few words")
+    check_answer(changes.answer)
+    if changes.tool_result is not None:
+        _check_plain(changes.tool_result)
     if changes.policy is not None:
         _slot_of(project, trace, changes.policy)
     if changes.adapter is not None:
         _adapter_change(trace, changes, _recorded_skills(trace))
+
+
+def _check_plain(tool_result: Any) -> None:
+    try:
+        Plain.of(tool_result)
+    except TraceError as error:
+        raise InputError(f"the tool's result cannot be handed in: {error}") from error
 
 
 def _changed_parts(project: Project, spec: AgentSpec, trace: Trace, changes: Changes) -> Parts:
@@ -191,7 +200,7 @@ def _orchestrator(
     project: Project, spec: AgentSpec, trace: Trace, changes: Changes, local: Model
 ) -> tuple[Model, str | None]:
     recorded = trace.meta.model
-    endpoint = changes.endpoint or recorded.get("endpoint")
+    endpoint = recorded.get("endpoint") if changes.endpoint is None else changes.endpoint
     chosen_locally = changes.base is not None or changes.model is not None
     if changes.endpoint is not None or (endpoint is not None and not chosen_locally):
         return project.endpoint(str(endpoint)), None
@@ -342,13 +351,24 @@ def _concerns(trace: Trace, entry: Entry, changes: Changes) -> bool:
     )
 
 
-def _given(at: Entry | None, changes: Changes) -> Any:
-    """The result that stands in the place of the forked effect, as its kind records it."""
+def _given(trace: Trace, at: Entry | None, after: Parts, changes: Changes) -> Any:
+    """The result that stands in the place of the forked effect, as its kind records it.
+
+    Raises:
+        InputError: The step is no tool call, or its tool does not give such a result.
+    """
     if changes.tool_result is not None:
         if at is None or at.kind not in ("tool", "retrieval"):
             raise InputError(
                 f"step {at.key if at else 'input'} is no tool call, so it takes no tool's result"
             )
+        name = trace.request(at)["tool"]
+        if name not in after.tools:
+            raise InputError(
+                f"step {at.key} is a call of {name}, which {trace.meta.agent} does not bind any "
+                f"more; it binds: {', '.join(after.tools)}"
+            )
+        after.tools[name].check_output(changes.tool_result)
         return {"value": changes.tool_result, "usage": _NOTHING_USED}
     if at is not None and at.kind == "answer":
         return changes.answer

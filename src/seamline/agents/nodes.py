@@ -247,6 +247,7 @@ class Nodes:
                 return {**update, "halt": again, "detail": {"halt": again}}
             update["last_call"] = call
             output = await tool.call(run, path, values)
+            facts = tool.output_facts(output)
         except ToolCallError as error:
             update.setdefault("last_call", digest_of({"tool": name, "input": str(error)}))
             failed: ToolState = {**before, "status": "failed", "runs": number}
@@ -259,7 +260,6 @@ class Nodes:
                 "last_error": str(error),
                 "detail": {"tool": name, "failed": str(error)},
             }
-        facts = tool.output_facts(output)
         done: ToolState = {
             "status": "done",
             "runs": number,

@@ -114,7 +114,8 @@ class RecordedRun(Trace):
             on_progress: Called with each event of the fork.
 
         Raises:
-            InputError: There is no such step, or the change concerns none.
+            InputError: There is no such step, the change concerns none, or the tool could not
+                give such a result.
             ConfigError: There is no such policy, skill, base or endpoint.
             DivergenceError: What comes before the step does not come out as it did.
         """

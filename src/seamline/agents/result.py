@@ -32,6 +32,9 @@ class RunUsage(BaseModel):
 class AgentResult(BaseModel):
     """The result of one run, typed for programs and with a message for people.
 
+    It can be pickled; a copy in another process does not know its trace, which
+    `project.trace(result.run_id)` finds.
+
     Attributes:
         output: The output tool's `Output` as plain data, or None where no tool gave one.
         needs_review: A person should look at it; `reasons` says why.
@@ -60,6 +63,11 @@ class AgentResult(BaseModel):
     def record_source(self, source: Callable[[], RecordedRun]) -> None:
         """Say where the trace of the run is found; the agent does."""
         self._source = source
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """A copy for another process holds what the run gave, and not the way to its trace."""
+        state = super().__getstate__()
+        return {**state, "__pydantic_private__": {"_source": None}}
 
     @property
     def trace(self) -> RecordedRun:

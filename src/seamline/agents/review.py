@@ -12,6 +12,7 @@ from seamline.agents.facts import fact_lines
 from seamline.agents.runs import Run
 from seamline.agents.tooling import AgentTool
 from seamline.errors import ToolCallError
+from seamline.tools.calling import told
 from seamline.tools.contract import FactValue, Review, ReviewedOutput, ReviewItem
 
 __all__ = ["Reviewed", "review_output"]
@@ -55,24 +56,27 @@ async def review_output(
     if not isinstance(typed, ReviewedOutput) or not decider.has("review"):
         return Reviewed(
             output=dict(output),
-            facts=typed.facts(),
+            facts=tool.facts(typed),
             needs_review=True,
             reasons=[f"the output of {tool.name} was not reviewed"],
         )
-    items = typed.review_items()
+    try:
+        items = typed.review_items()
+    except Exception as error:
+        raise ToolCallError(f"{tool.name} could not say what to review: {told(error)}") from error
     decisions = await _judge(run, decider, items, path)
     asked = next((item for item in items if decisions[item.key].value == ASK), None)
     reviews = {key: _review(decision) for key, decision in decisions.items()}
     try:
         reviewed = typed.reviewed(reviews)
-    except (KeyError, ValueError) as error:
-        raise ToolCallError(f"{tool.name} could not apply its reviews: {error}") from error
+    except Exception as error:
+        raise ToolCallError(f"{tool.name} could not apply its reviews: {told(error)}") from error
     counts = Counter(decision.value or ACCEPT for decision in decisions.values())
     doubtful = [one for one in decisions.values() if one.value in (FLAG, ASK)]
     reasons = (one.because or f"{one.policy}: {one.value}" for one in doubtful)
     return Reviewed(
-        output=reviewed.model_dump(mode="json"),
-        facts=reviewed.facts(),
+        output=tool.plain_output(reviewed),
+        facts=tool.facts(reviewed),
         counts=dict(counts),
         reasons=list(dict.fromkeys(reasons)),
         needs_review=bool(doubtful),

@@ -96,16 +96,24 @@ class Runtime:
             TraceError: There is no such run, or it is over.
             InputError: It is a run of another agent.
         """
-        agent = self.store.run(run_id).agent
-        if agent != self.spec.name:
-            raise InputError(
-                f"run {run_id} is one of agent {agent!r}, not {self.spec.name!r}; "
-                f"resume it with project.agent({agent!r})"
-            )
+        found = self.store.run(run_id)
+        self.check_own(found.run_id, found.agent)
         journal = self.store.resume_run(run_id)
         kept = journal.meta.budget
         budget = Budget.model_validate(kept) if kept else None
         return self._record(journal, budget=budget, listener=listener)
+
+    def check_own(self, run_id: str, agent: str) -> None:
+        """Nothing, where a run of `agent` is one of this agent.
+
+        Raises:
+            InputError: It is one of another.
+        """
+        if agent != self.spec.name:
+            raise InputError(
+                f"run {run_id} is one of agent {agent!r}, not of {self.spec.name!r}; go on with "
+                f"`seamline run {agent} --resume {run_id}`, or project.agent({agent!r}).resume(…)"
+            )
 
     def changed_since(self, meta: RunMeta) -> list[str]:
         """What is no longer as it was when a run with this header started."""

@@ -82,7 +82,7 @@ class AgentTool:
             model=None if self.skill is None else self._model(),
             progress=progress,
         )
-        return output.model_dump(mode="json")
+        return self._tool.plain_output(output)
 
     def parse_output(self, output: Mapping[str, Any]) -> ToolOutput:
         """The typed output of plain data.
@@ -92,10 +92,34 @@ class AgentTool:
         """
         return self._tool.parse_output(output)
 
-    def output_facts(self, output: Mapping[str, Any]) -> dict[str, FactValue]:
-        """The facts that an output tells policies.
+    def check_output(self, value: Any) -> None:
+        """Nothing, where plain data that is handed in could be what a call gives.
 
         Raises:
-            ToolCallError: The data does not fit the tool's Output.
+            InputError: It does not fit the tool's Output, or tells no facts.
+        """
+        self._tool.check_output(value)
+
+    def plain_output(self, output: ToolOutput) -> dict[str, Any]:
+        """The output as plain data.
+
+        Raises:
+            ToolCallError: JSON cannot hold it.
+        """
+        return self._tool.plain_output(output)
+
+    def facts(self, output: ToolOutput) -> dict[str, FactValue]:
+        """What an output tells policies.
+
+        Raises:
+            ToolCallError: Its `facts()` fails.
+        """
+        return self._tool.facts(output)
+
+    def output_facts(self, output: Mapping[str, Any]) -> dict[str, FactValue]:
+        """The facts that an output, given as plain data, tells policies.
+
+        Raises:
+            ToolCallError: The data does not fit the tool's Output, or its `facts()` fails.
         """
         return self._tool.output_facts(output)

@@ -49,6 +49,7 @@ __all__ = [
     "exit_code",
     "fail",
     "handle_errors",
+    "not_empty",
     "open_project",
     "open_run",
     "open_store",
@@ -178,6 +179,17 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise ending from None
 
     return run
+
+
+def not_empty(value: str | None) -> str | None:
+    """An option's value, for its callback; an empty one (an unset `"$RUN"`) is not no value.
+
+    Raises:
+        typer.BadParameter: It is empty.
+    """
+    if value is not None and not value.strip():
+        raise typer.BadParameter(f"{value!r} is empty; give a value, or leave the option out")
+    return value
 
 
 def project_root(project: Path | None = None) -> Path:

@@ -85,7 +85,7 @@ def copy_agent(source: Project, agent: str, target: Path) -> list[str]:
             (target / "models" / folder).mkdir(exist_ok=True)
         copied = [part for part in parts if _copy(source.root / part, target / part)]
         _copy_lock(source.root, target, policies)
-        _copy_labels(source.root, target, names)
+        _copy_skills_lock(source.root, target, names)
         about = {"name": target.name, "description": f"A project that started from {agent}."}
         text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
         (target / PROJECT_FILE).write_text(text, encoding="utf-8")
@@ -117,11 +117,25 @@ def _copy_lock(source: Path, target: Path, agents: Iterable[str]) -> None:
     write_lock(target / "policies" / LOCK_NAME, kept)
 
 
-def _copy_labels(source: Path, target: Path, skills: Iterable[str]) -> None:
+def _copy_skills_lock(source: Path, target: Path, skills: Iterable[str]) -> None:
+    """The lock's part on the versions that were copied: their labels, and what was released."""
+    from seamline.models.skills import SkillStore
+
     path = source / "models" / "skills" / "skills.lock"
     if not path.is_file():
         return
-    labels = jsonlib.loads(path.read_text(encoding="utf-8")).get("labels", {})
-    kept = {"labels": {name: labels[name] for name in skills if name in labels}}
+    lock = jsonlib.loads(path.read_text(encoding="utf-8"))
+    labels, released = lock.get("labels", {}), lock.get("released", {})
+    copied = SkillStore(target / "models" / "skills")
+    kept: dict[str, dict[str, dict[str, str]]] = {"labels": {}, "released": {}}
+    for name in skills:
+        if name in labels:
+            kept["labels"][name] = labels[name]
+        digests = released.get(name, {})
+        there = {
+            version: digests[version] for version in copied.versions(name) if version in digests
+        }
+        if there:
+            kept["released"][name] = there
     text = jsonlib.dumps(kept, indent=2, sort_keys=True) + "\n"
     (target / "models" / "skills" / "skills.lock").write_text(text, encoding="utf-8")

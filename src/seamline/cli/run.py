@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,33 +25,42 @@ app = typer.Typer(add_completion=False)
 _STATUS_CODES = {"done": 0, "refused": 3, "needs_answer": 4, "budget_exceeded": 5, "failed": 6}
 _BAD_INPUT = ("InputError", "ConfigError", "PolicyError", "SkillError", "ToolError")
 
+Text = Annotated[
+    str | None, typer.Argument(help="The text; `-`, or nothing, reads standard input.")
+]
+File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the text from a file.")]
+Endpoint = Annotated[str | None, typer.Option(help="An endpoint that answers the policies.")]
+Answer = Annotated[
+    str | None,
+    typer.Option(callback=common.not_empty, help="Given to the question that the agent may ask."),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        callback=common.not_empty,
+        help="Go on with a run that asked a question, with --answer, or that was killed.",
+    ),
+]
+Conversation = Annotated[
+    str | None, typer.Option(callback=common.not_empty, help="An identifier that groups runs.")
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(callback=common.not_empty, help="How the text is encoded, where it is not UTF-8."),
+]
+
 
 @app.command()
 @common.handle_errors
 def run(
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
-    text: Annotated[
-        str | None, typer.Argument(help="The text; `-`, or nothing, reads standard input.")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Read the text from a file.")
-    ] = None,
+    text: Text = None,
+    file: File = None,
     project: common.ProjectOption = None,
-    endpoint: Annotated[
-        str | None, typer.Option(help="An endpoint that answers the policies.")
-    ] = None,
-    answer: Annotated[
-        str | None, typer.Option(help="Given to the question that the agent may ask.")
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            help="Go on with a run that asked a question, with --answer, or that was killed."
-        ),
-    ] = None,
-    conversation: Annotated[
-        str | None, typer.Option(help="An identifier that groups runs.")
-    ] = None,
+    endpoint: Endpoint = None,
+    answer: Answer = None,
+    resume: Resume = None,
+    conversation: Conversation = None,
     budget_steps: Annotated[int | None, typer.Option(min=1, help="At most so many tools.")] = None,
     budget_tokens: Annotated[
         int | None, typer.Option(min=1, help="At most so many tokens.")
@@ -58,9 +68,7 @@ def run(
     budget_seconds: Annotated[
         float | None, typer.Option(min=0.001, help="At most so many seconds.")
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="How the text is encoded, where it is not UTF-8.")
-    ] = None,
+    encoding: Encoding = None,
     otlp: telemetry.OtlpOption = None,
     otlp_file: telemetry.OtlpFileOption = None,
     json: common.JsonOption = False,
@@ -70,14 +78,17 @@ def run(
     Exits with 0 when done, 3 when refused, 4 when it needs an answer, 5 when its budget is
     used up, 6 when a model, an endpoint or a tool failed, 2 on bad input.
     """
-    source = None if resume else _text(text, file, encoding)
+    if resume is not None:
+        kept = {"text": text, "--file": file, "--encoding": encoding}
+        _refuse_with_resume({**kept, "--conversation": conversation})
+    source = _text(text, file, encoding) if resume is None else ""
     runner = common.open_project(project).agent(agent, endpoint=endpoint)
     budget = runner.spec.budget.replaced(
         steps=budget_steps, tokens=budget_tokens, seconds=budget_seconds
     )
     with telemetry.exporting(otlp, otlp_file):
-        if source is None:
-            result = _resumed(runner, resume or "", text, file, answer, budget)
+        if resume is not None:
+            result = _resumed(runner, resume, answer, budget)
         else:
             result = _ran(runner, source, answer, conversation, budget)
             if result.question is not None and not json and _can_ask():
@@ -138,16 +149,16 @@ def _ask(runner: Agent, result: AgentResult) -> AgentResult:
         return runner.resume(result.run_id, said, on_progress=progress)
 
 
-def _resumed(
-    runner: Agent,
-    run_id: str,
-    text: str | None,
-    file: Path | None,
-    answer: str | None,
-    budget: Budget,
-) -> AgentResult:
-    if text is not None or file is not None:
-        raise typer.BadParameter("--resume takes no text; the run has it")
+def _refuse_with_resume(options: Mapping[str, object]) -> None:
+    """Nothing, where none of what only a new run takes is given."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"--resume takes no {' and no '.join(given)}; the run keeps what it began with"
+        )
+
+
+def _resumed(runner: Agent, run_id: str, answer: str | None, budget: Budget) -> AgentResult:
     if budget != runner.spec.budget:
         raise typer.BadParameter("--resume takes no budget; the run keeps the one it began with")
     with RunProgress() as progress:

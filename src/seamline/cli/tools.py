@@ -6,12 +6,15 @@ import asyncio
 import json as jsonlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seamline.cli import common
-from seamline.errors import ConfigError, InputError
+from seamline.errors import ConfigError, InputError, ToolCallError
+
+if TYPE_CHECKING:
+    from seamline.tools import Tool, ToolInput
 
 __all__ = ["app"]
 
@@ -79,19 +82,30 @@ def call(
 
     opened = common.open_project(project)
     tool = opened.tools.get(name)
-    values = _read(given)
+    values = _input(tool, _read(given))
     model = opened.local_model if tool.spec.skill else None
     output = asyncio.run(run_tool(tool, values, model=model, progress=_tell))
+    plain = tool.plain_output(output)
     if json:
-        common.emit_json(output.model_dump(mode="json"))
+        common.emit_json(plain)
         return
     from rich.json import JSON
 
-    common.console().print(JSON.from_data(output.model_dump(mode="json")))
+    common.console().print(JSON.from_data(plain))
 
 
 def _tell(done: int, total: int, what: str) -> None:
     common.err().print(f"{what} {done}/{total}", soft_wrap=True)
+
+
+def _input(tool: Tool, values: dict[str, Any]) -> ToolInput:
+    """The typed input; what a person typed wrongly is no failure of the tool."""
+    try:
+        checked = tool.parse_input(values)
+        tool.plain_input(checked)
+    except ToolCallError as error:
+        raise InputError(str(error)) from error
+    return checked
 
 
 def _read(given: str) -> dict[str, Any]:

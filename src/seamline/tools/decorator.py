@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import typing
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field, PydanticUserError, ValidationError, creat
 from pydantic.errors import PydanticSchemaGenerationError
 
 from seamline.errors import ToolError
+from seamline.tools.calling import call_function
 from seamline.tools.contract import FactValue, ToolContext, ToolInput, ToolOutput, ToolSpec
 from seamline.tools.definition import Tool, problems
 
@@ -126,7 +126,7 @@ def _build(function: Callable[..., Any], options: _Options) -> Tool:
         arguments: dict[str, Any] = {name: getattr(values, name) for name in taken}
         if wants_context is not None:
             arguments[wants_context] = context
-        result = await _call(function, arguments)
+        result = await call_function(function, **arguments)
         if isinstance(result, output):
             return result
         return output.model_validate({"result": result})
@@ -138,12 +138,6 @@ def _build(function: Callable[..., Any], options: _Options) -> Tool:
         function=run,
         digest=_digest(function),
     )
-
-
-async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(**arguments)
-    return await asyncio.to_thread(function, **arguments)
 
 
 def _spec(function: Callable[..., Any], called: str, options: _Options) -> ToolSpec:

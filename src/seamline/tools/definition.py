@@ -9,11 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from seamline.errors import SeamlineError, ToolCallError, ToolError
+from seamline.errors import InputError, SeamlineError, ToolCallError, ToolError
 from seamline.models.skills import SkillSpec, SkillStore
+from seamline.tools.calling import told
 from seamline.tools.contract import FactValue, ToolInput, ToolOutput, ToolSpec
+from seamline.tools.plain import JSON_HOLDS, as_plain
 
 __all__ = ["Tool", "problems"]
+
+_SHOWN_CHARS = 80
 
 
 def problems(error: ValidationError) -> str:
@@ -95,13 +99,84 @@ class Tool:
                 "fix the tool, or its Output"
             ) from error
 
+    def check_output(self, value: Any) -> None:
+        """Nothing, where plain data that is handed in could be what a call gives.
+
+        Raises:
+            InputError: It does not fit the output's schema, or tells no facts.
+        """
+        try:
+            output = self.Output.model_validate(value)
+            self.facts(output)
+        except ValidationError as error:
+            shown = repr(value)
+            shown = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
+            raise InputError(
+                f"{shown} is no output of {self.name}: {problems(error)}; "
+                f"an output has: {', '.join(self.output_fields()) or 'nothing'}"
+            ) from error
+        except ToolCallError as error:
+            raise InputError(f"no output of {self.name} can be handed in: {error}") from error
+
+    def plain_input(self, values: ToolInput) -> dict[str, Any]:
+        """The input as plain data.
+
+        Raises:
+            ToolCallError: JSON cannot hold it.
+        """
+        try:
+            return as_plain(values)
+        except ValueError as error:
+            raise ToolCallError(
+                f"tool {self.name} cannot take this input, which JSON cannot hold: {error}; "
+                f"use {JSON_HOLDS}"
+            ) from error
+
+    def plain_output(self, output: ToolOutput) -> dict[str, Any]:
+        """The output as plain data.
+
+        Raises:
+            ToolCallError: JSON cannot hold it.
+        """
+        try:
+            return as_plain(output)
+        except ValueError as error:
+            raise ToolCallError(
+                f"tool {self.name} gave what JSON cannot hold: {error}; give {JSON_HOLDS}"
+            ) from error
+
+    def facts(self, output: ToolOutput) -> dict[str, FactValue]:
+        """What an output tells policies.
+
+        Raises:
+            ToolCallError: Its `facts()` fails, or gives something else than facts.
+        """
+        try:
+            facts: Any = output.facts()
+        except (Exception, SystemExit) as error:
+            raise ToolCallError(
+                f"tool {self.name} failed: facts() of its Output raised {told(error)}"
+            ) from error
+        if not isinstance(facts, dict):
+            raise ToolCallError(
+                f"tool {self.name} failed: facts() of its Output gave a {type(facts).__name__}; "
+                "give a dict of names to values"
+            )
+        for name, value in facts.items():
+            if not (isinstance(name, str) and isinstance(value, FactValue)):
+                raise ToolCallError(
+                    f"tool {self.name} failed: facts() of its Output gave {str(name)!r} as a "
+                    f"{type(value).__name__}; give a text, a number, or true or false"
+                )
+        return facts
+
     def output_facts(self, output: Mapping[str, Any]) -> dict[str, FactValue]:
         """The facts that an output, given as plain data, tells policies.
 
         Raises:
-            ToolCallError: The value does not fit the output's schema.
+            ToolCallError: The value does not fit the output's schema, or `facts()` fails.
         """
-        return self.parse_output(output).facts()
+        return self.facts(self.parse_output(output))
 
     def skill_spec(self) -> SkillSpec:
         """The declaration of the tool's skill.

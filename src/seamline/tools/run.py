@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from seamline.errors import SeamlineError, ToolCallError
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse, Model
 from seamline.models.skills import Marks, SkillSpec
+from seamline.tools.calling import call_function, told
 from seamline.tools.contract import ToolContext, ToolInput, ToolOutput, ToolSpec
 from seamline.tools.definition import Tool
 
@@ -136,12 +136,14 @@ async def run_tool(
     )
 
     async def live() -> Any:
-        return (await call_tool(tool, checked, context)).model_dump(mode="json")
+        plain = tool.plain_output(await call_tool(tool, checked, context))
+        tool.output_facts(plain)  # Where these fail the call has failed, and is recorded so.
+        return plain
 
     asked = {
         "tool": tool.name,
         "version": tool.spec.version,
-        "input": checked.model_dump(mode="json"),
+        "input": tool.plain_input(checked),
     }
     if model is not None and tool.spec.skill is not None:
         # With another adapter the same input is another question.
@@ -164,7 +166,7 @@ async def call_tool(
     clock = asyncio.timeout(limit)
     try:
         async with clock:
-            result = await _result(tool.function, checked, context)
+            result = await call_function(tool.function, checked, context)
     except SeamlineError:
         raise
     except TimeoutError as error:
@@ -179,16 +181,8 @@ async def call_tool(
     return tool.parse_output(result)
 
 
-async def _result(function: Callable[..., Any], checked: ToolInput, context: ToolContext) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(checked, context)
-    result = await asyncio.to_thread(function, checked, context)
-    return await result if inspect.isawaitable(result) else result
-
-
 def _failed(tool: Tool, error: BaseException) -> ToolCallError:
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return ToolCallError(f"tool {tool.name} failed: {what}")
+    return ToolCallError(f"tool {tool.name} failed: {told(error)}")
 
 
 def _default_cache_dir() -> Path:

@@ -207,6 +207,7 @@ def test_the_first_version_and_other_labels_need_no_gate(shelf: Path) -> None:
         (("letters", "--cells", "base", "--record"), "add adapter to --cells"),
         (("letters", "--png"), "--png needs --out FOLDER"),
         (("letters", "--endpoint", "nowhere"), "no endpoint 'nowhere'"),
+        (("letters", "--endpoint", ""), "no endpoint ''"),
         (("leters",), "did you mean letters"),
     ],
 )

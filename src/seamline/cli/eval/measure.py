@@ -75,8 +75,8 @@ class Task:
         from seamline.project import state_home
 
         options, evaluation, rows = self.options, self.evaluation, self.rows
-        endpoint = project.endpoint(options.endpoint) if options.endpoint else None
-        spec = project.endpoints[options.endpoint] if options.endpoint else None
+        endpoint = project.endpoint(options.endpoint) if options.endpoint is not None else None
+        spec = endpoint.spec if endpoint is not None else None
         released = _released(project, self.skill) if options.gate else None
         threshold = self._retrieval_threshold()
         grid = Grid(

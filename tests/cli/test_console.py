@@ -47,6 +47,13 @@ def test_text_of_others_is_shown_as_it_is(capsys: Any, stream: Any) -> None:
     assert printed(capsys).count("example.org") == 4
 
 
+def test_json_escapes_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    common.emit_json({EVIL: [EVIL, "é"]})
+    shown = printed(capsys)
+    assert json.loads(shown) == {EVIL: [EVIL, "é"]}
+    assert "é" in shown
+
+
 def test_styles_are_kept(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -10,6 +10,7 @@ import functools
 import io
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ __all__ = [
 ]
 
 DEBUG_VARIABLE = "SEAMLINE_DEBUG"
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 EXIT_CODES = {
     0: "done",
@@ -110,6 +112,8 @@ def _console(stream: TextIO) -> Console:
 def emit_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=str)
+    # JSON itself escapes no more than the first 32 of what a terminal would obey.
+    text = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     try:
         # Bytes, so that a terminal or pipe of another encoding does not break the output.
         sys.stdout.flush()

@@ -2,9 +2,12 @@
 
 It is there wherever Seamline is installed beside pytest.
 
+    from pathlib import Path
     from seamline.testing import golden_runs
 
-    @pytest.mark.parametrize("folder", golden_runs("."), ids=str)
+    PROJECT = Path(__file__).parents[1]  # the folder with seamline.yaml, from this file
+
+    @pytest.mark.parametrize("folder", golden_runs(PROJECT), ids=str)
     def test_golden_run(folder, replays):
         replays(folder)
 """
@@ -17,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from seamline.errors import InputError
+
 if TYPE_CHECKING:
     from seamline.agents.replaying import Replay
     from seamline.project import Project
@@ -28,8 +33,24 @@ ReplaysFixture = Callable[..., "Replay"]
 
 
 def golden_runs(project: Path | str) -> list[Path]:
-    """The exported runs of a project: the folders `traces/<agent>/<name>`, sorted."""
-    return sorted(file.parent for file in Path(project).glob("traces/*/*/manifest.json"))
+    """The exported runs of a project: the folders `traces/<agent>/<name>`, sorted.
+
+    Args:
+        project: Its folder. A relative one goes by the current folder, and not by the test's
+            file: `Path(__file__).parents[1]` finds the same runs wherever pytest is started.
+
+    Raises:
+        InputError: There are none; tests over no runs would be skipped and look passed.
+    """
+    found = sorted(file.parent for file in Path(project).glob("traces/*/*/manifest.json"))
+    if not found:
+        raise InputError(
+            f"there is no exported run in {Path(project).resolve() / 'traces'} (a folder "
+            "AGENT/NAME with manifest.json); give the project's folder from the test's file, "
+            "e.g. golden_runs(Path(__file__).parents[1]), or export a run with "
+            "`seamline traces export last traces/AGENT/NAME`"
+        )
+    return found
 
 
 @pytest.fixture

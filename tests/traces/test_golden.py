@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from seamline.errors import InputError
 from seamline.testing import ReplaysFixture, golden_runs
 from seamline.traces.files import read_trace
 
@@ -89,6 +91,28 @@ def test_a_changed_graph_fails_its_golden_runs(pytester: pytest.Pytester) -> Non
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*two_diagnoses diverged: effect plan/1#1 (model), record *"])
+
+
+def test_no_golden_runs_are_an_error_that_names_the_folder(
+    pytester: pytest.Pytester,
+) -> None:
+    looked_in = str(pytester.path / "traces")
+    with pytest.raises(InputError, match=re.escape(looked_in)):
+        golden_runs(".")
+    pytester.makepyfile(
+        """
+        import pytest
+        from seamline.testing import golden_runs
+
+        @pytest.mark.parametrize("folder", golden_runs("."), ids=str)
+        def test_golden_run(folder, replays):
+            replays(folder)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"*there is no exported run in {looked_in}*"])
 
 
 def test_a_fork_is_among_them_and_names_its_parent() -> None:

@@ -109,3 +109,20 @@ def test_a_fork_without_the_adapter_runs_the_bare_base() -> None:
     assert told["at"] == "tool:icd10_select/1/model#1"
     assert told["counts"]["prefix"] > 0
     assert told["result"]["run_id"] != told["parent"]
+
+
+def test_an_exported_folder_is_shown_as_a_run_of_the_store_is() -> None:
+    shown = runner.invoke(app, ["traces", "show", RUN])
+    assert shown.exit_code == 0, shown.stderr
+    assert "icd10_coder/plan" in shown.stdout
+    told = json.loads(runner.invoke(app, ["traces", "show", RUN, "--json"]).stdout)
+    replayed = json.loads(invoke(RUN, "--json")[1])
+    assert told["run"]["run_id"] == replayed["run_id"]
+    assert told["totals"]["effects"] == replayed["effects"]
+
+
+def test_a_folder_without_a_run_is_told_as_a_folder(tmp_path: Path) -> None:
+    shown = runner.invoke(app, ["traces", "show", str(tmp_path)])
+    assert shown.exit_code == 2
+    assert str(tmp_path) in shown.stderr
+    assert "manifest.json" in shown.stderr

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from seamline.agents.recorded import RecordedRun
     from seamline.project import Project
     from seamline.traces.store import TraceStore
+    from seamline.traces.trace import Trace
 
 __all__ = [
     "DEBUG_VARIABLE",
@@ -49,6 +50,7 @@ __all__ = [
     "err",
     "exit_code",
     "fail",
+    "find_trace",
     "handle_errors",
     "not_empty",
     "open_project",
@@ -225,6 +227,20 @@ def open_run(ref: str, project: Path | None = None) -> RecordedRun:
         TraceError: There is no such run, or its journal is damaged.
     """
     return open_project(project).trace(ref)
+
+
+def find_trace(ref: str, store: TraceStore) -> Trace:
+    """A recorded run to be read: in a trace folder, or of a store by its reference.
+
+    Raises:
+        TraceError: There is no such run or folder, or its journal is damaged.
+    """
+    from seamline.traces.files import is_trace_folder, read_trace
+
+    # No id of a run holds a slash: a path that leads nowhere is told as one.
+    if is_trace_folder(ref) or "/" in ref:
+        return read_trace(ref)
+    return store.trace(ref)
 
 
 @contextlib.contextmanager

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from seamline.cli import common
-
-if TYPE_CHECKING:
-    from seamline.traces.store import TraceStore
-    from seamline.traces.trace import Trace
 
 __all__ = ["app"]
 
 app = typer.Typer()
 
 _REFERENCE = "Run id, a unique beginning of it, `last`, or the folder of an exported run."
-
-
-def _trace(reference: str, store: TraceStore) -> Trace:
-    from seamline.traces.files import is_trace_folder, read_trace
-
-    if is_trace_folder(reference) or "/" in reference:
-        return read_trace(reference)
-    return store.trace(reference)
 
 
 @app.command("diff")
@@ -41,7 +29,8 @@ def diff(
     from seamline.traces.show_diff import diff_view
 
     with common.open_store() as store:
-        found = _trace(a, store).diff(_trace(b, store), everything=everything)
+        other = common.find_trace(b, store)
+        found = common.find_trace(a, store).diff(other, everything=everything)
     if json:
         common.emit_json(found.to_json())
         return

@@ -61,7 +61,12 @@ def list_runs(
 @app.command("show")
 @common.handle_errors
 def show(
-    run: Annotated[str, typer.Argument(help="Run id, a unique beginning of it, or `last`.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Run id, a unique beginning of it, `last`, or the folder of an exported run."
+        ),
+    ],
     full: Annotated[bool, typer.Option("--full", help="Every effect, and nothing cut.")] = False,
     json: common.JsonOption = False,
 ) -> None:
@@ -69,7 +74,7 @@ def show(
     from seamline.traces.show import totals, trace_tree
 
     with common.open_store() as store:
-        trace = store.trace(run)
+        trace = common.find_trace(run, store)
         if json:
             common.emit_json({**trace.to_json(full=full), "totals": totals(trace)})
         else:

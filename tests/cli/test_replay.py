@@ -126,3 +126,14 @@ def test_a_folder_without_a_run_is_told_as_a_folder(tmp_path: Path) -> None:
     assert shown.exit_code == 2
     assert str(tmp_path) in shown.stderr
     assert "manifest.json" in shown.stderr
+
+
+@pytest.mark.parametrize("mode", [(), ("--mode", "fork", "--at", "plan/1")])
+def test_a_replay_outside_the_run_s_project_names_the_option(
+    mode: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "seamline.yaml").write_text("name: another\n")
+    found = runner.invoke(app, ["traces", "replay", RUN, *mode, "--project", str(tmp_path)])
+    assert found.exit_code == 2
+    assert f"project {tmp_path} has no agent 'icd10_coder'" in found.stderr
+    assert "--project" in found.stderr

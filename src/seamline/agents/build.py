@@ -79,7 +79,10 @@ def agent_spec(project: Project, name: str) -> AgentSpec:
     if name not in known:
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(known) or 'none'}"
-        raise ConfigError(f"project {project.root} has no agent {name!r}; {hint}")
+        raise ConfigError(
+            f"project {project.root} has no agent {name!r}; {hint} "
+            "(name the folder of another project with `--project`, or open that one)"
+        )
     return load_agent_spec(project.root / "agents" / name / "agent.yaml")
 
 

@@ -61,13 +61,17 @@ def answer_chat(body: dict[str, Any]) -> str:
 
 
 @contextmanager
-def endpoint_server() -> Iterator[str]:
-    """The address of a local OpenAI-compatible server that follows the policies."""
+def endpoint_server(answer: Callable[[dict[str, Any]], str] = answer_chat) -> Iterator[str]:
+    """The address of a local OpenAI-compatible server that follows the policies.
+
+    `answer` gives the text that a chat completion is answered with; by default that of one
+    that follows the policies of `project`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            text = answer_chat(body)
+            text = answer(body)
             message = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             reply = {
                 "model": "follower",

@@ -1,0 +1,163 @@
+"""What the pages on projects and on the SDK show is written out and run as it stands."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from seamline import Project, ScriptedModel
+from seamline.agents.checking import check_project
+from seamline.cli.main import app
+from seamline.models.endpoints import EndpointSpec
+from seamline.models.protocol import DecideRequest
+from seamline.models.single_shot import ask
+
+PAGES = Path(__file__).resolve().parents[1] / "docs"
+MARKED = re.compile(r"<!-- (\w+): (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def marked(page: str, kind: str) -> dict[str, str]:
+    """The blocks of a page that carry a mark of this kind, by name."""
+    text = (PAGES / page).read_text(encoding="utf-8")
+    return {name: body for found, name, body in MARKED.findall(text) if found == kind}
+
+
+def execute(page: str, name: str) -> dict[str, Any]:
+    """What a marked block of a page leaves behind."""
+    scope: dict[str, Any] = {}
+    exec(compile(marked(page, "test")[name], f"docs/{page}", "exec"), scope)
+    return scope
+
+
+def follower() -> ModuleType:
+    file = PAGES.parent / "tests" / "agents" / "follower.py"
+    spec = importlib.util.spec_from_file_location("seamline_tests_pages", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def seamline(*arguments: str) -> str:
+    found = CliRunner().invoke(app, list(arguments))
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+@pytest.fixture
+def mailroom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project of docs/projects.md, its files as the page shows them and its labels set."""
+    target = tmp_path / "mailroom"
+    for name, body in marked("projects.md", "file").items():
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(body, encoding="utf-8")
+    monkeypatch.chdir(target)
+    lines = marked("projects.md", "run")["labels"].splitlines()
+    assert all(line.startswith("$ seamline ") for line in lines)
+    said = [seamline(*shlex.split(line.removeprefix("$ seamline "))) for line in lines]
+    assert said[-1].endswith("(triage): nothing wrong\n")
+    monkeypatch.chdir(tmp_path)
+    return target
+
+
+def follow(request: DecideRequest) -> str | None:
+    """The choice of a model that follows the mail room's policies."""
+    facts = request.context
+    if request.ask == "options":
+        return "read_mail" if "read the mail" in facts else "route_mail"
+    holds = {
+        "read_mail has not been run": "- read_mail: not run" in facts,
+        "A tool has failed": "- failed tools: none" not in facts,
+        "route_mail has not been run": "- route_mail: not run" in facts,
+        "Several desks fit": "- desks that fit: 2" in facts,
+        "No desk fits": "- desks that fit: 0" in facts,
+        "No request was routed": "- requests routed: 0" in facts,
+    }
+    return next((choice.text for choice in request.choices if holds[choice.text]), None)
+
+
+def answer_chat(body: dict[str, Any]) -> str:
+    """What a server whose model follows the policies answers, in the form of the page."""
+    asked = body["messages"][-1]["content"]
+    if "Options:" in asked:
+        assert 'Answer only with JSON: {"choice": "NAME"}' in asked
+        return json.dumps({"choice": "read_mail" if "Step: read" in asked else "route_mail"})
+    assert "Rules, the first that holds wins:" in asked
+    rules = re.findall(r"^\d+\. If (.+)$", asked, flags=re.MULTILINE)
+    context, choices = asked.partition("\n\nRules")[0], [{"name": r, "text": r} for r in rules]
+    right = follow(DecideRequest(ask="rules", context=context, choices=choices))
+    return "Let me see. " + json.dumps({"rule": 0 if right is None else rules.index(right) + 1})
+
+
+@pytest.mark.usefixtures("mailroom")
+def test_the_project_runs_under_a_scripted_model() -> None:
+    scope = execute("projects.md", "triage")
+    assert scope["result"].status == "done"
+    assert scope["result"].reasons == []
+    assert scope["model"].calls
+
+
+def test_the_policies_are_told_the_facts_that_are_shown(mailroom: Path) -> None:
+    model = ScriptedModel(lambda request, _: follow(request))  # type: ignore[arg-type]
+    mail = (mailroom / "mail.txt").read_text()
+    assert Project.open(mailroom).agent("triage", model=model).run(mail).status == "needs_answer"
+    asked = [call.request for call in model.calls]
+    states = [one.context.removeprefix("State:\n") for one in asked if _slot(one) == "plan"]
+    assert states[1] == marked("projects.md", "shown")["facts"].strip()
+    chosen = next(one for one in asked if _slot(one) == "choose")
+    assert isinstance(chosen, DecideRequest)
+    assert ask(chosen).user == marked("projects.md", "shown")["question"].strip()
+
+
+def _slot(request: Any) -> str:
+    return str(request.prompt.name).rpartition("/")[2]
+
+
+def test_the_project_runs_on_its_endpoint(mailroom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mailroom)
+    file = mailroom / "models/endpoints/desk.yaml"
+    with follower().endpoint_server(answer_chat) as url:
+        file.write_text(file.read_text().replace(EndpointSpec.load(file).base_url, url))
+        told = seamline("run", "triage", "--file", "mail.txt", "--answer", "billing", "--json")
+    result = json.loads(told)
+    assert result["message"] == "2 of 2 requests go to a desk."
+    assert [route["desk"] for route in result["output"]["routes"]] == ["billing", "billing"]
+    assert result["usage"]["input_tokens"] > 0
+
+
+@pytest.mark.usefixtures("mailroom")
+def test_a_function_is_a_tool_of_the_project() -> None:
+    project = execute("projects.md", "function")["project"]
+    tool = project.tools.get("count_words")
+    assert tool.spec.timeout_s == 5
+    assert tool.input_fields() == {"text": True, "least": False}
+    assert [one.where for one in check_project(project)] == ["tools/count_words"]  # not bound
+
+
+KEYS = {
+    "agent.yaml": ("seamline.agents.spec", "AgentSpec"),
+    "tool.yaml": ("seamline.tools.contract", "ToolSpec"),
+    "Endpoints": ("seamline.models.endpoints", "EndpointSpec"),
+}
+
+
+@pytest.mark.parametrize("heading", KEYS)
+def test_every_key_of_a_file_is_described(heading: str) -> None:
+    module, name = KEYS[heading]
+    text = (PAGES / "projects.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    table = section.partition("\n|---")[2].partition("\n\n")[0]
+    firsts = [line.split("|")[1] for line in table.splitlines()[1:]]
+    described = {key.partition(".")[0] for cell in firsts for key in re.findall(r"`(.+?)`", cell)}
+    model = getattr(importlib.import_module(module), name)
+    assert described == set(model.model_fields)

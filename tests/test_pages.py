@@ -6,6 +6,9 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +20,7 @@ from seamline import Project, ScriptedModel
 from seamline.agents.checking import check_project
 from seamline.cli.main import app
 from seamline.models.endpoints import EndpointSpec
-from seamline.models.protocol import DecideRequest
+from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.single_shot import ask
 
 PAGES = Path(__file__).resolve().parents[1] / "docs"
@@ -94,8 +97,9 @@ def answer_chat(body: dict[str, Any]) -> str:
         return json.dumps({"choice": "read_mail" if "Step: read" in asked else "route_mail"})
     assert "Rules, the first that holds wins:" in asked
     rules = re.findall(r"^\d+\. If (.+)$", asked, flags=re.MULTILINE)
-    context, choices = asked.partition("\n\nRules")[0], [{"name": r, "text": r} for r in rules]
-    right = follow(DecideRequest(ask="rules", context=context, choices=choices))
+    choices = tuple(Choice(name=rule, text=rule) for rule in rules)
+    facts = asked.partition("\n\nRules")[0]
+    right = follow(DecideRequest(ask="rules", context=facts, choices=choices))
     return "Let me see. " + json.dumps({"rule": 0 if right is None else rules.index(right) + 1})
 
 
@@ -123,12 +127,18 @@ def _slot(request: Any) -> str:
     return str(request.prompt.name).rpartition("/")[2]
 
 
-def test_the_project_runs_on_its_endpoint(mailroom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(mailroom)
+@pytest.fixture
+def served(mailroom: Path) -> Iterator[Path]:
+    """The same, with a server at the address that its endpoint names."""
     file = mailroom / "models/endpoints/desk.yaml"
     with follower().endpoint_server(answer_chat) as url:
         file.write_text(file.read_text().replace(EndpointSpec.load(file).base_url, url))
-        told = seamline("run", "triage", "--file", "mail.txt", "--answer", "billing", "--json")
+        yield mailroom
+
+
+def test_the_project_runs_on_its_endpoint(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(served)
+    told = seamline("run", "triage", "--file", "mail.txt", "--answer", "billing", "--json")
     result = json.loads(told)
     assert result["message"] == "2 of 2 requests go to a desk."
     assert [route["desk"] for route in result["output"]["routes"]] == ["billing", "billing"]
@@ -161,3 +171,63 @@ def test_every_key_of_a_file_is_described(heading: str) -> None:
     described = {key.partition(".")[0] for cell in firsts for key in re.findall(r"`(.+?)`", cell)}
     model = getattr(importlib.import_module(module), name)
     assert described == set(model.model_fields)
+
+
+@pytest.mark.usefixtures("served")
+def test_the_sdk_page_runs_from_its_first_block_to_its_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scope: dict[str, Any] = {}
+    blocks = marked("sdk.md", "test")
+    assert list(blocks) == [
+        "open",
+        "run",
+        "resume",
+        "budget",
+        "batch",
+        "stream",
+        "trace",
+        "scripted",
+    ]
+    for name, body in blocks.items():
+        exec(compile(body, f"docs/sdk.md, {name}", "exec"), scope)
+    said = capsys.readouterr().out
+    assert "done 1 of 1 requests go to a desk." in said
+    assert "Which desk takes this, billing or shipping?" in said
+    assert "plan route the requests" in said
+    assert "choose/2#1 (model) route_mail" in said
+
+
+@pytest.mark.usefixtures("served")
+def test_runs_of_other_processes_are_found(tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(marked("sdk.md", "script")["processes"], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tree_of_errors_is_the_one_of_the_code() -> None:
+    import seamline.errors
+
+    branch = re.compile(r"^[ │├└─]*\w+Error\b", re.MULTILINE)
+    shown = branch.findall(marked("sdk.md", "shown")["errors"])
+    assert shown == branch.findall(seamline.errors.__doc__ or "")
+    assert {one.lstrip(" │├└─") for one in shown} == set(seamline.errors.__all__)
+
+
+def test_every_field_of_a_result_and_every_kind_of_event_is_described() -> None:
+    from seamline import AgentEvent, AgentResult
+    from seamline.agents.result import RunUsage
+
+    text = (PAGES / "sdk.md").read_text(encoding="utf-8")
+    fields = text.partition("\n### AgentResult\n")[2].partition("\n### ")[0]
+    rows = [line.split("|") for line in fields.splitlines() if line.startswith("| `")]
+    named = {field for row in rows for field in re.findall(r"`(\w+)`", row[1])}
+    assert named == set(AgentResult.model_fields)
+    usage = next(row[2] for row in rows if "`usage`" in row[1])
+    assert set(re.findall(r"`(\w+)`", usage)) == set(RunUsage.model_fields)
+    events = text.partition("\n## Events\n")[2].partition("\n## ")[0]
+    kinds = re.findall(r"^\| `(\w+)` \|", events, flags=re.MULTILINE)
+    assert set(kinds) == set(AgentEvent.model_fields["kind"].annotation.__args__)  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import re
@@ -22,6 +23,7 @@ from seamline.cli.main import app
 from seamline.models.endpoints import EndpointSpec
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.single_shot import ask
+from seamline.tools import ToolRegistry, run_tool
 
 PAGES = Path(__file__).resolve().parents[1] / "docs"
 MARKED = re.compile(r"<!-- (\w+): (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -152,6 +154,20 @@ def test_a_function_is_a_tool_of_the_project() -> None:
     assert tool.spec.timeout_s == 5
     assert tool.input_fields() == {"text": True, "least": False}
     assert [one.where for one in check_project(project)] == ["tools/count_words"]  # not bound
+
+
+def test_the_tool_of_kind_skill_asks_its_skill(tmp_path: Path) -> None:
+    folder = tmp_path / "tools" / "unfair"
+    folder.mkdir(parents=True)
+    folder.joinpath("tool.py").write_text(marked("projects.md", "script")["skill"])
+    folder.joinpath("tool.yaml").write_text(
+        "name: unfair\nkind: skill\nskill: unfair_term\ndescription: Types unfair terms.\n"
+    )
+    registry = ToolRegistry(folder.parent, skills=PAGES.parent / "models" / "skills")
+    model = ScriptedModel({"unfair_term": [{"Arbitration": 0.99, "Jurisdiction": 0.01}, {}]})
+    given = {"sentences": ["You agree to arbitration.", "Hello."]}
+    output = asyncio.run(run_tool(registry.get("unfair"), given, model=model))
+    assert output.model_dump() == {"types": [["Arbitration"], []]}
 
 
 KEYS = {

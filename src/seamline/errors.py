@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from seamline.texts import whole_text
+
 __all__ = [
     "BaseNotPulledError",
     "BudgetExceededError",
@@ -40,6 +42,10 @@ __all__ = [
 
 class SeamlineError(Exception):
     """Base of every deliberate error; catch it to show `str(error)` to a person."""
+
+    def __str__(self) -> str:
+        """The message as text that any file, terminal or database takes."""
+        return whole_text(super().__str__())
 
 
 class ConfigError(SeamlineError):

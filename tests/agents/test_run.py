@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,11 @@ def run(given: Input, context: ToolContext) -> Output:
         ),
         (f"words=['a'], extra=nested({MAX_DEPTH})", f"nested more than {MAX_DEPTH} deep"),
         ("words=()", "find_words failed: facts() of its Output raised ZeroDivisionError"),
+        (
+            "words=['a', 'b\\ud800']",
+            "find_words gave what JSON cannot hold: words.1: it holds half of a surrogate pair",
+        ),
+        ("words=['a'], extra={'b\\udc00': 1}", "gave what JSON cannot hold: extra: 'utf-8' codec"),
     ],
 )
 def test_an_output_that_cannot_be_recorded_or_told_is_a_failed_tool(
@@ -203,6 +209,42 @@ def test_an_output_that_cannot_be_recorded_or_told_is_a_failed_tool(
     [call] = [entry for entry in store.effects(result.run_id) if entry.kind == "tool"]
     assert call.error is not None
     assert call.error.message == result.error
+    assert result.trace.replay().identical
+
+
+HALVES = "\\ud800, \\ud83d\\ude00"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return Output({fields})", f"raise ValueError('{HALVES}')"),
+        (
+            "return Output({fields})",
+            f"from seamline import ToolCallError; raise ToolCallError('{HALVES}')",
+        ),
+        (
+            "return Output({fields})",
+            f"from seamline import InputError; raise InputError('{HALVES}')",
+        ),
+        ("10 // len(self.words)", f"int('{HALVES}')"),
+        ("10 // len(self.words)", f"'{HALVES}'"),
+    ],
+)
+def test_half_a_surrogate_pair_in_an_error_or_a_fact_breaks_nothing(
+    make_agent: Any, project_root: Path, store: SqliteTraceStore, old: str, new: str
+) -> None:
+    path = project_root / "tools" / "find_words" / "tool.py"
+    path.write_text(FINDS.replace(old, new).format(fields="words=['a']"))
+    agent = make_agent()
+
+    events = list(agent.stream(GARDEN))
+
+    result = events[-1].result
+    assert result is not None
+    assert result.status in ("failed", "refused")
+    assert json.loads(result.model_dump_json())["run_id"] == result.run_id
+    assert store.run(result.run_id).status == result.status
     assert result.trace.replay().identical
 
 
@@ -473,6 +515,57 @@ def test_batch_keeps_order_and_goes_on_after_a_refusal(sorter: Agent) -> None:
 
     assert [result.status for result in results] == ["done", "refused", "done"]
     assert results[2].message == "No long word was found."
+
+
+@pytest.mark.parametrize("lost", [ValueError("\ud800"), TraceError("the disk is full")])
+def test_batch_keeps_the_others_where_a_run_breaks_off(
+    sorter: Agent, model: Any, follow: Any, lost: Exception
+) -> None:
+    def broken(request: Any, skill: str | None) -> Any:
+        if "- forbidden word: found" in request.context:
+            raise lost
+        return follow(request, skill)
+
+    model._function = broken
+    texts = ["a b c", "This is forbidden here", GARDEN]
+    results = sorter.batch(texts, concurrency=1)
+
+    assert [result.status for result in results] == ["done", "failed", "done"]
+    assert results[1].error_type == type(lost).__name__
+    assert results[1].trace.status == "failed"
+    assert results[1].message.encode()
+
+
+def test_batch_keeps_the_others_where_a_run_cannot_be_opened(
+    sorter: Agent, store: SqliteTraceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = store.start_run
+
+    def full(meta: Any) -> Any:
+        if meta.input["text"] == "no room":
+            raise TraceError("the disk is full")
+        return start(meta)
+
+    monkeypatch.setattr(store, "start_run", full)
+    results = sorter.batch(["no room", "a b c"])
+
+    assert [result.status for result in results] == ["failed", "done"]
+    assert (results[0].run_id, results[0].error) == ("", "TraceError: the disk is full")
+
+
+@pytest.mark.parametrize("inputs", ["a b c", b"a b c"])
+def test_batch_takes_a_list(sorter: Agent, store: SqliteTraceStore, inputs: Any) -> None:
+    with pytest.raises(InputError, match="give a list of texts"):
+        sorter.batch(inputs)
+    assert store.runs() == []
+
+
+def test_what_no_store_can_hold_is_refused(sorter: Agent, store: SqliteTraceStore) -> None:
+    with pytest.raises(InputError, match=r"the answer 'a.ud800'"):
+        sorter.run(GARDEN, answer="a\ud800")
+    with pytest.raises(InputError, match=r"the conversation 'a.ud800'"):
+        sorter.batch([GARDEN], conversation="a\ud800")
+    assert store.runs() == []
 
 
 def test_batch_needs_a_concurrency() -> None:

@@ -263,6 +263,15 @@ def test_an_invalid_answer_is_repaired_once(server: Server, bad: str) -> None:
     assert repair[3]["content"].startswith("Not valid: ")
 
 
+def test_half_a_surrogate_pair_is_asked_and_answered(server: Server) -> None:
+    server.script = [says("\ud800", model="\udc00"), says({"rule": 2}, model="\udc00")]
+    [response] = decide(endpoint(server), RULES.model_copy(update={"context": "lost \ud800"}))
+    assert response.scores == (0.0, 1.0, 0.0)
+    assert response.lineage["served_model"] == "\ufffd"
+    assert server.asked[1]["messages"][1]["content"].startswith("lost \ud800")
+    assert server.asked[1]["messages"][2]["content"] == "\ufffd"
+
+
 @pytest.mark.parametrize("request_", [OPTIONS, LABELS])
 def test_a_name_outside_the_choices_is_refused(server: Server, request_: DecideRequest) -> None:
     wrong = {"choice": "fly", "labels": ["fly"]}

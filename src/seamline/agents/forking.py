@@ -17,6 +17,7 @@ from seamline.agents.result import AgentResult
 from seamline.agents.spec import SLOTS, AgentSpec, Slot
 from seamline.errors import ConfigError, DivergenceError, InputError, TraceError
 from seamline.models.pinned import OFF, PinnedModel
+from seamline.texts import whole_text
 from seamline.traces.effects import RecordEffects
 from seamline.traces.fork import ForkCounts, ForkEffects, ForkPlan, find_step
 from seamline.traces.ids import new_run_id
@@ -119,7 +120,7 @@ async def fork(
 
 
 def _meta(project: Project, trace: Trace, after: Parts, where: str, changes: Changes) -> RunMeta:
-    given = trace.meta.input if changes.text is None else {"text": changes.text}
+    given = trace.meta.input if changes.text is None else {"text": whole_text(changes.text)}
     old = trace.meta
     return RunMeta(
         run_id=new_run_id(),

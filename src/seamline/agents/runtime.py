@@ -15,6 +15,7 @@ from seamline.agents.runs import Run
 from seamline.agents.spec import AgentSpec, Budget
 from seamline.agents.state import RunState
 from seamline.errors import InputError
+from seamline.texts import is_whole, whole_text
 from seamline.traces.effects import Effects, RecordEffects
 from seamline.traces.hooks import RunHooks, combine_hooks, settle_hooks
 from seamline.traces.ids import new_run_id
@@ -66,13 +67,17 @@ class Runtime:
         """A new run on `text`, its journal started.
 
         Raises:
+            InputError: The conversation's identifier is no text that UTF-8 can hold.
             TraceError: The journal cannot be written.
         """
+        if conversation is not None and not is_whole(conversation):
+            raise InputError(
+                f"the conversation {conversation!r} holds half of a surrogate pair, which no "
+                "store can hold; name it in plain text"
+            )
         # A run keeps what it was given even where that is not fit to be worked on; what is
         # not text at all is only described, since it may not be JSON.
-        kept = text if isinstance(text, str) else None
-        if kept is not None:
-            kept = kept.encode("utf-8", "replace").decode()
+        kept = whole_text(text) if isinstance(text, str) else None
         given = {"text": kept} if kept is not None else {"text": None, "type": type(text).__name__}
         meta = RunMeta(
             run_id=new_run_id(),

@@ -23,6 +23,7 @@ from tenacity import (
 from seamline.errors import EndpointError
 from seamline.models.protocol import Usage
 from seamline.models.single_shot import Token
+from seamline.texts import whole_text
 
 __all__ = ["Chat", "Completion"]
 
@@ -114,11 +115,15 @@ class Chat:
         return self._completion(raw)
 
     async def _post(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
-        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        headers = {"content-type": "application/json"}
+        if self.key:
+            headers["authorization"] = f"Bearer {self.key}"
+        # In ASCII, which spells every text that Python holds, halves of surrogate pairs too.
+        content = json.dumps(body, allow_nan=False).encode("ascii")
         url = f"{self.base_url}/chat/completions"
         raw = bytearray()
         async with self.client.stream(
-            "POST", url, json=body, headers=headers, timeout=self.timeout_s
+            "POST", url, content=content, headers=headers, timeout=self.timeout_s
         ) as response:
             async for chunk in response.aiter_bytes():
                 raw += chunk
@@ -146,7 +151,7 @@ class Chat:
                 f"{self._clean(_start(raw))!r}; check that {self.base_url} is a chat server"
             ) from error
         return Completion(
-            text=text,
+            text=whole_text(text),
             finish_reason=_text(choice.get("finish_reason")),
             usage=_usage(parsed.get("usage")),
             model=_text(parsed.get("model")),
@@ -211,13 +216,13 @@ def _usage(found: Any) -> Usage:
 
 def _tokens(found: Any) -> tuple[Token, ...]:
     try:
-        return tuple((str(t["token"]), float(t["logprob"])) for t in found["content"])
+        return tuple((whole_text(str(t["token"])), float(t["logprob"])) for t in found["content"])
     except (KeyError, TypeError, ValueError):
         return ()
 
 
 def _text(found: Any) -> str | None:
-    return found if isinstance(found, str) else None
+    return whole_text(found) if isinstance(found, str) else None
 
 
 def _start(raw: bytes) -> str:

@@ -109,3 +109,37 @@ def test_a_fork_without_the_adapter_runs_the_bare_base() -> None:
     assert told["at"] == "tool:icd10_select/1/model#1"
     assert told["counts"]["prefix"] > 0
     assert told["result"]["run_id"] != told["parent"]
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "status"),
+    [
+        ("a longer text", ["--policy", "sorter/plan@1.1.0"], "done"),
+        ("a longer text", ["--endpoint", "follower"], "done"),
+        ("a longer text", ["--at", "plan/2"], "done"),
+        ("In spring the gardens bloom.", ["--answer", "the season"], "done"),
+        ("a longer text", ["--at", "plan/1", "--endpoint", "nowhere"], "failed"),
+    ],
+)
+def test_a_project_that_runs_on_an_endpoint_alone_is_forked(
+    shelf: Path, text: str, change: list[str], status: str
+) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", text, *project])
+
+    fork = ["traces", "replay", "last", "--mode", "fork", *change, "--json"]
+    found = runner.invoke(app, [*fork, *project])
+
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["result"]["status"] == status
+
+
+def test_a_base_is_asked_for_where_one_is_named(shelf: Path) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", "a longer text", *project])
+
+    fork = ["traces", "replay", "last", "--mode", "fork", "--base", "moon"]
+    found = runner.invoke(app, [*fork, *project])
+
+    assert found.exit_code == 2
+    assert "no base 'moon' in models/bases; declared are: none" in " ".join(found.stderr.split())

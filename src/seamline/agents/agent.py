@@ -326,7 +326,9 @@ class Agent:
         changed = self.runtime.changed_since(trace.meta)
         if changed:
             fix = "bring the old version back, or start a new run"
-            if trace.status == "needs_answer":
+            if self.runtime.code_changed_since(trace.meta):
+                fix = "restore the tools as they were to go on, or start a new run"
+            elif trace.status == "needs_answer":
                 fix = (
                     f"go on with `seamline traces replay {trace.run_id} --mode fork --answer …`, "
                     "which keeps the old versions"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
+_DIGEST_CHARS = len("sha256:") + 12
+
 
 class Runtime:
     """The runs of one agent that are going on in this process.
@@ -129,7 +131,7 @@ class Runtime:
             if meta.policies.get(slot) != now.policies.get(slot)
         ]
         changed += [
-            f"tool {name}"
+            _tool_change(name, meta.tools.get(name), now.tools.get(name))
             for name in sorted({*meta.tools, *now.tools})
             if meta.tools.get(name) != now.tools.get(name)
         ]
@@ -138,6 +140,13 @@ class Runtime:
         if meta.agent_version != self.spec.version:
             changed.append("the agent's version")
         return changed
+
+    def code_changed_since(self, meta: RunMeta) -> bool:
+        """Whether a tool's code, or which tools there are, is not what a run started with."""
+        now = self._meta.get("tools", {})
+        return meta.tools.keys() != now.keys() or any(
+            _version(meta.tools[name]) != _version(now[name]) for name in now
+        )
 
     def begin(self, state: RunState, config: RunnableConfig) -> Run:
         """The run that `open` made for this execution; else, as a subgraph, a new one."""
@@ -214,3 +223,18 @@ class Runtime:
                 result = expand(entry.result, run.journal.read_blob)
                 run.contents.put(result["value"])
         return run
+
+
+def _version(tool: Any) -> str:
+    """A tool's version and the beginning of the digest of its code; other headers as they are."""
+    if not isinstance(tool, Mapping):
+        return str(tool)
+    return f"{tool['version']}, {tool['digest'][:_DIGEST_CHARS]}"
+
+
+def _tool_change(name: str, was: Any, now: Any) -> str:
+    if was is None or now is None:
+        return f"tool {name} ({'not bound then' if was is None else 'not bound now'})"
+    if _version(was) == _version(now):
+        return f"the model of tool {name}"
+    return f"tool {name} ({_version(was)} then, {_version(now)} now)"

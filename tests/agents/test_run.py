@@ -258,6 +258,30 @@ def test_an_output_as_deep_as_may_be_is_recorded(make_agent: Any, project_root: 
     assert result.trace.replay().identical
 
 
+def test_a_plan_that_goes_on_after_a_failed_tool_tells_what_failed(
+    sorter: Agent, follow: Any, model: Any
+) -> None:
+    def stubborn(request: Any, skill: str | None) -> Any:
+        if request.prompt.name != "sorter/plan":
+            return follow(request, skill)
+        if "- check_words: failed" in request.context:
+            return (0.0, 1.0, 0.0, 0.0)
+        if "- rate_words: failed" in request.context:
+            return (0.0, 0.0, 0.0, 1.0)
+        return follow(request, skill)
+
+    model._function = stubborn
+    result = sorter.run("The garden breakdown")
+
+    cause = "cannot rate 'breakdown'"
+    assert result.error is not None
+    assert result.error.startswith("check_words needs $rate_words.ratings, but rate_words failed: ")
+    assert cause in result.error
+    assert result.message == f"Failed: {result.error}"
+    assert "too early" not in result.error
+    assert result.trace.replay().identical
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from seamline import Agent, AgentEvent, Budget, InputError, ScriptedModel, TraceError
+from seamline.errors import EndpointError
 from seamline.models.protocol import Usage
 from seamline.tools.plain import MAX_DEPTH
+from seamline.traces.show import totals
 from seamline.traces.store import SqliteTraceStore
 
 GARDEN = "The garden in winter is greenish and quiet."
@@ -437,6 +439,70 @@ def test_a_budget_of_tokens_counts_what_models_report(
     assert result.status == "budget_exceeded"
     assert "100 tokens" in result.message
     assert result.usage.input_tokens == 120
+
+
+def test_what_a_refused_answer_used_is_counted_and_replayed(sorter: Agent, model: Any) -> None:
+    async def garbage(requests: Any, *, skill: str | None = None) -> Any:
+        error = EndpointError("answered out of contract twice")
+        error.usage = {"input_tokens": 40, "output_tokens": 7}
+        raise error
+
+    model.decide = garbage
+    result = sorter.run(GARDEN)
+
+    assert (result.status, result.error_type) == ("failed", "EndpointError")
+    used = result.usage
+    assert (used.model_calls, used.input_tokens, used.output_tokens) == (1, 40, 7)
+    told = totals(result.trace)
+    assert (told["model_calls"], told["input_tokens"], told["output_tokens"]) == (1, 40, 7)
+    assert result.trace.replay().identical
+
+
+ASKS = """
+from seamline.models.protocol import Choice, DecideRequest
+from seamline.tools.contract import ToolInput, ToolOutput
+
+
+class Input(ToolInput):
+    text: str
+    least: int = 4
+
+
+class Output(ToolOutput):
+    words: tuple[str, ...]
+
+
+async def run(given, context):
+    asked = DecideRequest(ask="options", context=given.text, choices=(Choice(name="a", text="a"),))
+    await context.decide([asked])
+    raise ValueError("no words")
+"""
+
+
+def test_what_a_failed_tool_asked_is_counted_and_replayed(
+    make_agent: Any, project_root: Path, model: Any, follow: Any
+) -> None:
+    folder = project_root / "tools" / "find_words"
+    (folder / "tool.py").write_text(ASKS)
+    (folder / "tool.yaml").write_text(
+        (folder / "tool.yaml").read_text().replace("kind: function", "kind: skill\nskill: finder")
+    )
+    decide = model.decide
+
+    async def counted(requests: Any, *, skill: str | None = None) -> Any:
+        used = Usage(input_tokens=30, output_tokens=2)
+        answers = await decide(requests, skill=skill)
+        return [one.model_copy(update={"usage": used}) for one in answers]
+
+    model.decide = counted
+    model._function = lambda request, skill: 0 if skill == "finder" else follow(request, skill)
+    result = make_agent().run(GARDEN)
+
+    assert "find_words failed: ValueError: no words" in (result.error or "")
+    told = totals(result.trace)
+    assert result.usage.model_calls == told["model_calls"]
+    assert result.usage.input_tokens == told["input_tokens"] == 30 * told["model_calls"]
+    assert result.trace.replay().identical
 
 
 def test_the_budget_keeps_what_there_is(sorter: Agent, follow: Any, model: Any) -> None:

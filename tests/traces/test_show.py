@@ -210,6 +210,7 @@ def test_totals_count_what_happened(trace: Trace) -> None:
         "tool_calls": 2,
         "input_tokens": 500,
         "output_tokens": 2,
+        "estimated": False,
         "seconds": 4.5,
     }
 

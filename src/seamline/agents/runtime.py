@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
-from seamline.agents.budgets import BudgetedEffects, Meter, model_usage
+from seamline.agents.budgets import BudgetedEffects, Meter, failed_usage, model_usage
 from seamline.agents.events import Listener
 from seamline.agents.runs import Run
 from seamline.agents.spec import AgentSpec, Budget
 from seamline.agents.state import RunState
 from seamline.errors import InputError
 from seamline.texts import is_whole, whole_text
-from seamline.traces.effects import Effects, RecordEffects
+from seamline.traces.effects import Effects, RecordEffects, usage_of
 from seamline.traces.hooks import RunHooks, combine_hooks, settle_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import Journal, RunMeta
@@ -216,6 +216,8 @@ class Runtime:
             if entry.kind == "clock":
                 run.meter.tick(float(entry.result))
             if entry.error is not None:
+                if entry.kind == "model":
+                    run.meter.count(failed_usage(usage_of(entry)))
                 continue
             if entry.kind == "model":
                 run.meter.count(model_usage(expand(entry.result, run.journal.read_blob)))

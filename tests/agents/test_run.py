@@ -650,6 +650,16 @@ def test_batch_takes_a_list(sorter: Agent, store: SqliteTraceStore, inputs: Any)
     assert store.runs() == []
 
 
+@pytest.mark.parametrize("budget", [{"steps": 1}, {}, 3])
+def test_a_budget_is_a_budget(sorter: Agent, store: SqliteTraceStore, budget: Any) -> None:
+    says = f"the budget is a {type(budget).__name__}; give a Budget"
+    with pytest.raises(InputError, match=says):
+        sorter.run(GARDEN, budget=budget)
+    with pytest.raises(InputError, match=says):
+        list(sorter.stream(GARDEN, budget=budget))
+    assert store.runs() == []
+
+
 def test_what_no_store_can_hold_is_refused(sorter: Agent, store: SqliteTraceStore) -> None:
     with pytest.raises(InputError, match=r"the answer 'a.ud800'"):
         sorter.run(GARDEN, answer="a\ud800")

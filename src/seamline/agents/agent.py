@@ -85,7 +85,7 @@ class Agent:
             budget: Instead of the agent's own.
 
         Raises:
-            InputError: The answer is empty.
+            InputError: The answer is empty, or the budget is no `Budget`.
             TraceError: The run cannot be recorded.
         """
         check_answer(answer)

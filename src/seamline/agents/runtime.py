@@ -69,9 +69,15 @@ class Runtime:
         """A new run on `text`, its journal started.
 
         Raises:
-            InputError: The conversation's identifier is no text that UTF-8 can hold.
+            InputError: The budget is no `Budget`, or the conversation's identifier is no text
+                that UTF-8 can hold.
             TraceError: The journal cannot be written.
         """
+        if budget is not None and not isinstance(budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"the budget is a {type(budget).__name__}; give a Budget, e.g. "
+                "budget=Budget(steps=3), or agent.spec.budget.replaced(steps=3)"
+            )
         if conversation is not None and not is_whole(conversation):
             raise InputError(
                 f"the conversation {conversation!r} holds half of a surrogate pair, which no "

@@ -458,6 +458,17 @@ def test_what_a_refused_answer_used_is_counted_and_replayed(sorter: Agent, model
     assert result.trace.replay().identical
 
 
+def test_a_call_that_nobody_answered_is_no_model_call(sorter: Agent, model: Any) -> None:
+    async def down(requests: Any, *, skill: str | None = None) -> Any:
+        raise EndpointError("nobody listens")
+
+    model.decide = down
+    result = sorter.run(GARDEN)
+
+    assert result.status == "failed"
+    assert result.usage.model_calls == totals(result.trace)["model_calls"] == 0
+
+
 ASKS = """
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.tools.contract import ToolInput, ToolOutput

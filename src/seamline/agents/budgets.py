@@ -198,5 +198,5 @@ def model_usage(result: Any) -> dict[str, int]:
 
 
 def failed_usage(usage: Mapping[str, int] | None) -> dict[str, int]:
-    """What one model effect used that failed: it was a call, and may have read and decoded."""
-    return {**(usage or {}), "calls": 1}
+    """What one model effect that failed used; nothing where no model answered, None."""
+    return {} if usage is None else {**usage, "calls": 1}

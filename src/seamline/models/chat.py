@@ -225,12 +225,18 @@ def _usage(found: Any, body: Mapping[str, Any], text: str) -> tuple[Usage, bool]
     told = found if isinstance(found, dict) else {}
     counts = [told.get("prompt_tokens"), told.get("completion_tokens")]
     asked = sum(len(str(message["content"])) for message in body["messages"])
-    guesses = [math.ceil(chars / _CHARS_PER_TOKEN) for chars in (asked, len(text))]
-    known = [type(count) is int and count >= 0 for count in counts]
-    read, decoded = (
-        count if sure else guess for count, sure, guess in zip(counts, known, guesses, strict=True)
+    read, decoded = map(_count, counts)
+    usage = Usage(
+        input_tokens=math.ceil(asked / _CHARS_PER_TOKEN) if read is None else read,
+        output_tokens=math.ceil(len(text) / _CHARS_PER_TOKEN) if decoded is None else decoded,
     )
-    return Usage(input_tokens=read, output_tokens=decoded), not all(known)
+    return usage, read is None or decoded is None
+
+
+def _count(found: Any) -> int | None:
+    """A number of tokens, where it is one."""
+    known = isinstance(found, int) and not isinstance(found, bool) and found >= 0
+    return found if known else None
 
 
 def _tokens(found: Any) -> tuple[Token, ...]:

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from seamline.texts import whole_text
+
 __all__ = [
     "BaseNotPulledError",
     "BudgetExceededError",
@@ -39,7 +41,18 @@ __all__ = [
 
 
 class SeamlineError(Exception):
-    """Base of every deliberate error; catch it to show `str(error)` to a person."""
+    """Base of every deliberate error; catch it to show `str(error)` to a person.
+
+    Attributes:
+        usage: What models used before it was raised: `input_tokens`, `output_tokens`, and
+            `calls` where a tool failed. It is counted like that of answers, and journaled.
+    """
+
+    usage: Mapping[str, int] | None = None
+
+    def __str__(self) -> str:
+        """The message as text that any file, terminal or database takes."""
+        return whole_text(super().__str__())
 
 
 class ConfigError(SeamlineError):

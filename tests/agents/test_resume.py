@@ -213,6 +213,48 @@ def test_a_changed_policy_is_noticed_before_the_run_is_touched(
     asked = sorter.run(SPRING)
     changed = make_agent(plan="1.1.0")
 
-    with pytest.raises(InputError, match="policy plan changed since it began"):
+    with pytest.raises(InputError, match="policy plan changed since it began") as refused:
         changed.resume(asked.run_id, "the season")
     assert store.run(asked.run_id).status == "needs_answer"
+    assert "--mode fork" in str(refused.value)
+
+
+def test_a_changed_tool_is_named_with_both_versions_of_its_code(
+    sorter: Agent, project_root: Path, store: SqliteTraceStore, model: ScriptedModel
+) -> None:
+    asked = sorter.run(SPRING)
+    path = project_root / "tools" / "find_words" / "tool.py"
+    code = path.read_text()
+    path.write_text(code + "\n# changed\n")
+    changed = Project.open(project_root, store=store).agent("sorter", model=model)
+    was = asked.trace.meta.tools["find_words"]["digest"][:19]
+    now = changed.run("a b c").trace.meta.tools["find_words"]["digest"][:19]
+
+    with pytest.raises(InputError) as refused:
+        changed.resume(asked.run_id, "the season")
+
+    assert f"tool find_words (0.1.0, {was} then, 0.1.0, {now} now) changed" in str(refused.value)
+    assert "restore the tools as they were to go on, or start a new run" in str(refused.value)
+    assert "fork" not in str(refused.value)
+    assert len(store.runs()) == 2
+    path.write_text(code)
+    restored = Project.open(project_root, store=store).agent("sorter", model=model)
+    assert restored.resume(asked.run_id, "the season").status == "done"
+
+
+def test_a_tool_that_is_bound_no_more_is_named(
+    sorter: Agent, project_root: Path, store: SqliteTraceStore, model: ScriptedModel
+) -> None:
+    asked = sorter.run(SPRING)
+    spec = project_root / "agents" / "sorter" / "agent.yaml"
+    spec.write_text(
+        spec.read_text()
+        .replace("choose@1.0.0", "choose@1.1.0")
+        .replace("  check_words:\n    input: {ratings: $rate_words.ratings, unit: $$}\n", "")
+        .replace("output: [check_words, rate_words]", "output: [rate_words]")
+    )
+    changed = Project.open(project_root, store=store).agent("sorter", model=model)
+
+    with pytest.raises(InputError, match=r"tool check_words \(not bound now\) changed") as refused:
+        changed.resume(asked.run_id, "the season")
+    assert "restore the tools" in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from seamline import Agent, AgentEvent, Budget, InputError, ScriptedModel, TraceError
+from seamline.errors import EndpointError
 from seamline.models.protocol import Usage
 from seamline.tools.plain import MAX_DEPTH
+from seamline.traces.show import totals
 from seamline.traces.store import SqliteTraceStore
 
 GARDEN = "The garden in winter is greenish and quiet."
@@ -188,6 +191,11 @@ def run(given: Input, context: ToolContext) -> Output:
         ),
         (f"words=['a'], extra=nested({MAX_DEPTH})", f"nested more than {MAX_DEPTH} deep"),
         ("words=()", "find_words failed: facts() of its Output raised ZeroDivisionError"),
+        (
+            "words=['a', 'b\\ud800']",
+            "find_words gave what JSON cannot hold: words.1: it holds half of a surrogate pair",
+        ),
+        ("words=['a'], extra={'b\\udc00': 1}", "gave what JSON cannot hold: extra: 'utf-8' codec"),
     ],
 )
 def test_an_output_that_cannot_be_recorded_or_told_is_a_failed_tool(
@@ -206,6 +214,42 @@ def test_an_output_that_cannot_be_recorded_or_told_is_a_failed_tool(
     assert result.trace.replay().identical
 
 
+HALVES = "\\ud800, \\ud83d\\ude00"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return Output({fields})", f"raise ValueError('{HALVES}')"),
+        (
+            "return Output({fields})",
+            f"from seamline import ToolCallError; raise ToolCallError('{HALVES}')",
+        ),
+        (
+            "return Output({fields})",
+            f"from seamline import InputError; raise InputError('{HALVES}')",
+        ),
+        ("10 // len(self.words)", f"int('{HALVES}')"),
+        ("10 // len(self.words)", f"'{HALVES}'"),
+    ],
+)
+def test_half_a_surrogate_pair_in_an_error_or_a_fact_breaks_nothing(
+    make_agent: Any, project_root: Path, store: SqliteTraceStore, old: str, new: str
+) -> None:
+    path = project_root / "tools" / "find_words" / "tool.py"
+    path.write_text(FINDS.replace(old, new).format(fields="words=['a']"))
+    agent = make_agent()
+
+    events = list(agent.stream(GARDEN))
+
+    result = events[-1].result
+    assert result is not None
+    assert result.status in ("failed", "refused")
+    assert json.loads(result.model_dump_json())["run_id"] == result.run_id
+    assert store.run(result.run_id).status == result.status
+    assert result.trace.replay().identical
+
+
 def test_an_output_as_deep_as_may_be_is_recorded(make_agent: Any, project_root: Path) -> None:
     path = project_root / "tools" / "find_words" / "tool.py"
     path.write_text(FINDS.format(fields=f"words=['a'], extra=nested({MAX_DEPTH - 1})"))
@@ -213,6 +257,30 @@ def test_an_output_as_deep_as_may_be_is_recorded(make_agent: Any, project_root: 
     result = make_agent().run(GARDEN)
 
     assert result.status == "done"
+    assert result.trace.replay().identical
+
+
+def test_a_plan_that_goes_on_after_a_failed_tool_tells_what_failed(
+    sorter: Agent, follow: Any, model: Any
+) -> None:
+    def stubborn(request: Any, skill: str | None) -> Any:
+        if request.prompt.name != "sorter/plan":
+            return follow(request, skill)
+        if "- check_words: failed" in request.context:
+            return (0.0, 1.0, 0.0, 0.0)
+        if "- rate_words: failed" in request.context:
+            return (0.0, 0.0, 0.0, 1.0)
+        return follow(request, skill)
+
+    model._function = stubborn
+    result = sorter.run("The garden breakdown")
+
+    cause = "cannot rate 'breakdown'"
+    assert result.error is not None
+    assert result.error.startswith("check_words needs $rate_words.ratings, but rate_words failed: ")
+    assert cause in result.error
+    assert result.message == f"Failed: {result.error}"
+    assert "too early" not in result.error
     assert result.trace.replay().identical
 
 
@@ -373,6 +441,81 @@ def test_a_budget_of_tokens_counts_what_models_report(
     assert result.usage.input_tokens == 120
 
 
+def test_what_a_refused_answer_used_is_counted_and_replayed(sorter: Agent, model: Any) -> None:
+    async def garbage(requests: Any, *, skill: str | None = None) -> Any:
+        error = EndpointError("answered out of contract twice")
+        error.usage = {"input_tokens": 40, "output_tokens": 7}
+        raise error
+
+    model.decide = garbage
+    result = sorter.run(GARDEN)
+
+    assert (result.status, result.error_type) == ("failed", "EndpointError")
+    used = result.usage
+    assert (used.model_calls, used.input_tokens, used.output_tokens) == (1, 40, 7)
+    told = totals(result.trace)
+    assert (told["model_calls"], told["input_tokens"], told["output_tokens"]) == (1, 40, 7)
+    assert result.trace.replay().identical
+
+
+def test_a_call_that_nobody_answered_is_no_model_call(sorter: Agent, model: Any) -> None:
+    async def down(requests: Any, *, skill: str | None = None) -> Any:
+        raise EndpointError("nobody listens")
+
+    model.decide = down
+    result = sorter.run(GARDEN)
+
+    assert result.status == "failed"
+    assert result.usage.model_calls == totals(result.trace)["model_calls"] == 0
+
+
+ASKS = """
+from seamline.models.protocol import Choice, DecideRequest
+from seamline.tools.contract import ToolInput, ToolOutput
+
+
+class Input(ToolInput):
+    text: str
+    least: int = 4
+
+
+class Output(ToolOutput):
+    words: tuple[str, ...]
+
+
+async def run(given, context):
+    asked = DecideRequest(ask="options", context=given.text, choices=(Choice(name="a", text="a"),))
+    await context.decide([asked])
+    raise ValueError("no words")
+"""
+
+
+def test_what_a_failed_tool_asked_is_counted_and_replayed(
+    make_agent: Any, project_root: Path, model: Any, follow: Any
+) -> None:
+    folder = project_root / "tools" / "find_words"
+    (folder / "tool.py").write_text(ASKS)
+    (folder / "tool.yaml").write_text(
+        (folder / "tool.yaml").read_text().replace("kind: function", "kind: skill\nskill: finder")
+    )
+    decide = model.decide
+
+    async def counted(requests: Any, *, skill: str | None = None) -> Any:
+        used = Usage(input_tokens=30, output_tokens=2)
+        answers = await decide(requests, skill=skill)
+        return [one.model_copy(update={"usage": used}) for one in answers]
+
+    model.decide = counted
+    model._function = lambda request, skill: 0 if skill == "finder" else follow(request, skill)
+    result = make_agent().run(GARDEN)
+
+    assert "find_words failed: ValueError: no words" in (result.error or "")
+    told = totals(result.trace)
+    assert result.usage.model_calls == told["model_calls"]
+    assert result.usage.input_tokens == told["input_tokens"] == 30 * told["model_calls"]
+    assert result.trace.replay().identical
+
+
 def test_the_budget_keeps_what_there_is(sorter: Agent, follow: Any, model: Any) -> None:
     """A run that may take three steps has its output when the fourth is refused."""
 
@@ -473,6 +616,67 @@ def test_batch_keeps_order_and_goes_on_after_a_refusal(sorter: Agent) -> None:
 
     assert [result.status for result in results] == ["done", "refused", "done"]
     assert results[2].message == "No long word was found."
+
+
+@pytest.mark.parametrize("lost", [ValueError("\ud800"), TraceError("the disk is full")])
+def test_batch_keeps_the_others_where_a_run_breaks_off(
+    sorter: Agent, model: Any, follow: Any, lost: Exception
+) -> None:
+    def broken(request: Any, skill: str | None) -> Any:
+        if "- forbidden word: found" in request.context:
+            raise lost
+        return follow(request, skill)
+
+    model._function = broken
+    texts = ["a b c", "This is forbidden here", GARDEN]
+    results = sorter.batch(texts, concurrency=1)
+
+    assert [result.status for result in results] == ["done", "failed", "done"]
+    assert results[1].error_type == type(lost).__name__
+    assert results[1].trace.status == "failed"
+    assert results[1].message.encode()
+
+
+def test_batch_keeps_the_others_where_a_run_cannot_be_opened(
+    sorter: Agent, store: SqliteTraceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = store.start_run
+
+    def full(meta: Any) -> Any:
+        if meta.input["text"] == "no room":
+            raise TraceError("the disk is full")
+        return start(meta)
+
+    monkeypatch.setattr(store, "start_run", full)
+    results = sorter.batch(["no room", "a b c"])
+
+    assert [result.status for result in results] == ["failed", "done"]
+    assert (results[0].run_id, results[0].error) == ("", "TraceError: the disk is full")
+
+
+@pytest.mark.parametrize("inputs", ["a b c", b"a b c"])
+def test_batch_takes_a_list(sorter: Agent, store: SqliteTraceStore, inputs: Any) -> None:
+    with pytest.raises(InputError, match="give a list of texts"):
+        sorter.batch(inputs)
+    assert store.runs() == []
+
+
+@pytest.mark.parametrize("budget", [{"steps": 1}, {}, 3])
+def test_a_budget_is_a_budget(sorter: Agent, store: SqliteTraceStore, budget: Any) -> None:
+    says = f"the budget is a {type(budget).__name__}; give a Budget"
+    with pytest.raises(InputError, match=says):
+        sorter.run(GARDEN, budget=budget)
+    with pytest.raises(InputError, match=says):
+        list(sorter.stream(GARDEN, budget=budget))
+    assert store.runs() == []
+
+
+def test_what_no_store_can_hold_is_refused(sorter: Agent, store: SqliteTraceStore) -> None:
+    with pytest.raises(InputError, match=r"the answer 'a.ud800'"):
+        sorter.run(GARDEN, answer="a\ud800")
+    with pytest.raises(InputError, match=r"the conversation 'a.ud800'"):
+        sorter.batch([GARDEN], conversation="a\ud800")
+    assert store.runs() == []
 
 
 def test_batch_needs_a_concurrency() -> None:

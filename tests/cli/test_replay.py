@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from seamline.agents.recorded import RecordedRun
+from seamline.agents.verifying import Difference, Verification
 from seamline.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +96,7 @@ def test_a_golden_run_verifies_where_it_was_recorded_or_says_why_not() -> None:
     code, out, _ = invoke(RUN, "--mode", "verify", "--json")
     told = json.loads(out)
     if told["refused"]:
-        assert code == 7
+        assert code == (7 if told["difference"] else 2)
         assert all(" was " in why for why in told["refused"].values())
     else:
         assert code == 0, told["difference"]
@@ -137,3 +139,106 @@ def test_a_replay_outside_the_run_s_project_names_the_option(
     assert found.exit_code == 2
     assert f"project {tmp_path} has no agent 'icd10_coder'" in found.stderr
     assert "--project" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "status"),
+    [
+        ("a longer text", ["--policy", "sorter/plan@1.1.0"], "done"),
+        ("a longer text", ["--endpoint", "follower"], "done"),
+        ("a longer text", ["--at", "plan/2"], "done"),
+        ("In spring the gardens bloom.", ["--answer", "the season"], "done"),
+        ("a longer text", ["--at", "plan/1", "--endpoint", "nowhere"], "failed"),
+    ],
+)
+def test_a_project_that_runs_on_an_endpoint_alone_is_forked(
+    shelf: Path, text: str, change: list[str], status: str
+) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", text, *project])
+
+    fork = ["traces", "replay", "last", "--mode", "fork", *change, "--json"]
+    found = runner.invoke(app, [*fork, *project])
+
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["result"]["status"] == status
+
+
+def test_a_base_is_asked_for_where_one_is_named(shelf: Path) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", "a longer text", *project])
+
+    fork = ["traces", "replay", "last", "--mode", "fork", "--base", "moon"]
+    found = runner.invoke(app, [*fork, *project])
+
+    assert found.exit_code == 2
+    assert "no base 'moon' in models/bases; declared are: none" in " ".join(found.stderr.split())
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_run_that_an_endpoint_answered_has_nothing_to_compare(
+    shelf: Path, force: list[str]
+) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", "a longer text", *project])
+    verify = ["traces", "replay", "last", "--mode", "verify", *force, *project]
+
+    shown, told = runner.invoke(app, verify), runner.invoke(app, [*verify, "--json"])
+
+    assert (shown.exit_code, told.exit_code) == (2, 2)
+    assert "nothing could be compared" in shown.stdout
+    assert "NOT identical" not in shown.stdout
+    assert "plan/1#1 was not compared: it was answered by follower" in " ".join(
+        shown.stdout.split()
+    )
+    found = json.loads(told.stdout)
+    assert (found["verdict"], found["identical"]) == ("nothing compared", False)
+    assert "plan/1#1" in found["refused"]
+
+
+def test_a_run_that_asked_no_model_has_nothing_to_compare(shelf: Path) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", " ", *project])
+
+    found = runner.invoke(app, ["traces", "replay", "last", "--mode", "verify", *project])
+
+    assert found.exit_code == 2
+    assert "nothing could be compared: the run asked no model" in " ".join(found.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("effects", "refused", "differs", "verdict"),
+    [
+        (3, {}, False, "identical"),
+        (3, {"plan/2#1": "another adapter"}, False, "incomplete"),
+        (3, {"plan/2#1": "another adapter"}, True, "different"),
+        (0, {"plan/2#1": "another adapter"}, False, "nothing compared"),
+    ],
+)
+def test_each_verdict_has_its_exit_code(
+    shelf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    effects: int,
+    refused: dict[str, str],
+    differs: bool,
+    verdict: str,
+) -> None:
+    difference = Difference(
+        effect="plan/1#1", request=0, part="input", position=0, recorded=(), computed=()
+    )
+    found = Verification(
+        run_id="r",
+        effects=effects,
+        tokens=9,
+        same_bits=True,
+        difference=difference if differs else None,
+        refused=refused,
+    )
+    monkeypatch.setattr(RecordedRun, "verify", lambda self, **_: found)
+    runner.invoke(app, ["run", "sorter", "a longer text", "--project", str(shelf)])
+
+    verify = ["traces", "replay", "last", "--mode", "verify", "--project", str(shelf), "--json"]
+    told = runner.invoke(app, verify)
+
+    assert json.loads(told.stdout)["verdict"] == verdict
+    assert told.exit_code == {"identical": 0, "different": 7}.get(verdict, 2)

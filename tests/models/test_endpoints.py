@@ -263,6 +263,15 @@ def test_an_invalid_answer_is_repaired_once(server: Server, bad: str) -> None:
     assert repair[3]["content"].startswith("Not valid: ")
 
 
+def test_half_a_surrogate_pair_is_asked_and_answered(server: Server) -> None:
+    server.script = [says("\ud800", model="\udc00"), says({"rule": 2}, model="\udc00")]
+    [response] = decide(endpoint(server), RULES.model_copy(update={"context": "lost \ud800"}))
+    assert response.scores == (0.0, 1.0, 0.0)
+    assert response.lineage["served_model"] == "\ufffd"
+    assert server.asked[1]["messages"][1]["content"].startswith("lost \ud800")
+    assert server.asked[1]["messages"][2]["content"] == "\ufffd"
+
+
 @pytest.mark.parametrize("request_", [OPTIONS, LABELS])
 def test_a_name_outside_the_choices_is_refused(server: Server, request_: DecideRequest) -> None:
     wrong = {"choice": "fly", "labels": ["fly"]}
@@ -386,11 +395,51 @@ def test_a_huge_answer_is_cut_off(server: Server) -> None:
     assert sent < 48 << 20
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many"}, [1]])
-def test_missing_usage_counts_nothing(server: Server, usage: Any) -> None:
-    server.script = [says({"rule": 2}, usage=usage)]
+@pytest.mark.parametrize(
+    ("usage", "read", "decoded"),
+    [
+        (None, None, 3),
+        ({}, None, 3),
+        ([1], None, 3),
+        ({"prompt_tokens": "many"}, None, 3),
+        ({"prompt_tokens": -5, "completion_tokens": 1.5}, None, 3),
+        ({"prompt_tokens": True, "completion_tokens": 7}, None, 7),
+        ({"prompt_tokens": 0}, 0, 3),
+    ],
+)
+def test_usage_that_is_not_told_is_estimated(
+    server: Server, usage: Any, read: int | None, decoded: int
+) -> None:
+    server.script = [says({"rule": 2}, usage=usage)]  # {"rule": 2} has 11 characters
     [response] = decide(endpoint(server), RULES)
-    assert response.usage == Usage()
+    asked = sum(len(message["content"]) for message in server.asked[0]["messages"])
+    assert response.usage.input_tokens == (-(-asked // 4) if read is None else read)
+    assert response.usage.output_tokens == decoded
+    assert response.lineage["usage"] == "estimated"
+
+
+def test_usage_that_is_told_is_no_estimate(server: Server) -> None:
+    server.script = [says({"rule": 2})]
+    [response] = decide(endpoint(server), RULES)
+    assert "usage" not in response.lineage
+
+
+def test_refused_answers_tell_what_they_used(server: Server) -> None:
+    server.script = [says({"rule": 2}), says("?"), says("!")]
+    with pytest.raises(EndpointError, match="out of contract twice") as refused:
+        decide(endpoint(server, max_concurrency=1), RULES, RULES)
+    assert refused.value.usage == {"input_tokens": 33, "output_tokens": 9}
+
+    body = b'{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}'
+    server.script = [lambda handler: handler.send(body)]
+    with pytest.raises(EndpointError, match="without choices") as refused:
+        decide(endpoint(server), RULES)
+    assert refused.value.usage == {"input_tokens": 7, "output_tokens": 1}
+
+    server.script = [says(" ")]
+    with pytest.raises(EndpointError, match="no text") as refused:
+        asyncio.run(endpoint(server).write(WriteRequest(context="Write.")))
+    assert refused.value.usage == {"input_tokens": 11, "output_tokens": 3}
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'{"choices": [{"message": {}}]}'])

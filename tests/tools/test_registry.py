@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seamline.errors import ToolCallError, ToolError
 from seamline.tools import Tool, ToolContext, ToolRegistry, run_tool, tool
+from seamline.tools.decorator import tool_of
 
 YAML = """name: greet
 kind: function
@@ -194,6 +197,69 @@ def test_a_function_that_says_too_little_is_refused() -> None:
     ):
         with pytest.raises(ToolError, match=says):
             tool(function)
+
+
+class Shop:
+    def price(self, item: str) -> int:
+        """Tells the price of an item."""
+        return len(item)
+
+    @classmethod
+    def name(cls, item: str) -> str:
+        """Tells the name of an item."""
+        return item
+
+
+def test_what_is_no_plain_function_is_refused() -> None:
+    def items(text: str) -> Iterator[str]:
+        """Gives the items of a text."""
+        yield text
+
+    async def parts(text: str) -> AsyncIterator[str]:
+        """Gives the parts of a text."""
+        yield text
+
+    def tuned(model_config: int) -> int:
+        """Tunes a model by its settings."""
+        return model_config
+
+    def dumped(model_dump: int) -> int:
+        """Dumps a model to a file."""
+        return model_dump
+
+    odd: Any = (
+        (items, "tool items is a generator, and a tool gives its result once; return a list"),
+        (parts, "tool parts is a generator"),
+        (tuned, "tool tuned: a parameter cannot be named 'model_config', which pydantic keeps"),
+        (dumped, "tool dumped: a parameter cannot be named 'model_dump'"),
+        (Shop.price, r"tool price takes 'self', as a method does; .*add_tool\(thing.price\)"),
+        (Shop.__dict__["name"], "name is no function but has type classmethod"),
+        (Shop().price, "tool price: a method cannot be marked; give it to project.add_tool"),
+        (3, "3 is no function but has type int"),
+    )
+    for function, says in odd:
+        with pytest.raises(ToolError, match=says):
+            tool(function)
+
+
+def test_a_bound_method_becomes_a_tool(tmp_path: Path) -> None:
+    registry = ToolRegistry(tmp_path)
+    registry.add(Shop().price)
+    registry.add(Shop.name)
+
+    output = asyncio.run(run_tool(registry.get("price"), {"item": "soap"}))
+
+    assert output.model_dump() == {"result": 4}
+    assert registry.get("name").input_fields() == {"item": True}
+
+
+def test_a_parameter_may_begin_like_a_name_of_pydantic() -> None:
+    @tool
+    def ask(model_name: str) -> str:
+        """Asks a model by its name."""
+        return model_name
+
+    assert tool_of(ask).input_fields() == {"model_name": True}
 
 
 def test_tool_is_usable_as_a_value() -> None:

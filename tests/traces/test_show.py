@@ -210,8 +210,29 @@ def test_totals_count_what_happened(trace: Trace) -> None:
         "tool_calls": 2,
         "input_tokens": 500,
         "output_tokens": 2,
+        "estimated": False,
         "seconds": 4.5,
     }
+
+
+def test_tokens_that_an_endpoint_did_not_tell_are_marked(
+    store: SqliteTraceStore, meta: MetaFactory
+) -> None:
+    journal = store.start_run(meta("run-1"))
+    effects = RecordEffects(journal)
+    for number, lineage in enumerate(({}, {"usage": "estimated"}), start=1):
+        live = giving(decided("find codes", 100 * number, **lineage))
+        asyncio.run(effects.perform(f"plan/{number}", "model", {}, live))
+    journal.finish(Outcome(status="done", ended=3.0))
+    trace = store.trace("run-1")
+
+    shown = printed(trace_tree(trace))
+
+    assert "100+1 tokens" in shown
+    assert "100+1 tokens (estimated)" not in shown
+    assert "200+1 tokens (estimated)" in shown
+    assert "300 tokens read, 2 decoded (in part estimated)" in shown
+    assert totals(trace)["estimated"]
 
 
 def test_a_trace_as_json_is_whole_or_by_reference(trace: Trace) -> None:

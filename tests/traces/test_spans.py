@@ -218,6 +218,16 @@ def test_content_stays_out_unless_asked_for(
     assert said["parts"] == [{"type": "text", "content": "secret note"}]
 
 
+def test_content_is_text_that_an_exporter_can_encode(
+    store: SqliteTraceStore, meta: MetaFactory
+) -> None:
+    spans = Spans()
+    given = {"text": "half a pair: \ud83d"}
+    asyncio.run(run_agent(store, meta("a", input=given), spans, capture_content=True))
+    said = attributes(spans.finished()["invoke_agent coder"])["gen_ai.input.messages"]
+    assert json.loads(said)[0]["parts"][0]["content"] == "half a pair: \ufffd"
+
+
 def test_content_goes_through_the_redaction(store: SqliteTraceStore, meta: MetaFactory) -> None:
     def broken(_: str) -> str:
         raise ValueError("cannot")

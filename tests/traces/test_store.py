@@ -114,15 +114,15 @@ def test_large_and_odd_values_come_back_as_they_were(
     journal = store.start_run(meta(conversation="talk 'é' %s ? \\", input=values[1]))
     for at, value in enumerate(values):
         add(journal, at, value=value)
-    finish(journal, "failed", error="broke at \0 here", result=values)
+    finish(journal, "failed", error="broke at \0 here \ud800", result=values)
     trace = other.trace("last")
     read = [trace.request(entry)["value"] for entry in trace.entries]
     assert [repr(value) for value in read] == [repr(value) for value in values]
     assert trace.meta.input == values[1]
     assert trace.outcome is not None
-    assert trace.outcome.error == "broke at \0 here"
+    assert trace.outcome.error == "broke at \0 here \ud800"
     assert trace.outcome.result == values
-    assert other.run("last").error == "broke at \ufffd here"
+    assert other.run("last").error == "broke at \ufffd here \ufffd"
     assert names(other.runs(conversation="talk 'é' %s ? \\")) == ["run-1"]
 
 

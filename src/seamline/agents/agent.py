@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from seamline.agents.bridge import iterate, wait_for
 from seamline.agents.events import AgentEvent, Listener
 from seamline.agents.nodes import Nodes
-from seamline.agents.outcome import compose_result, crashed
+from seamline.agents.outcome import compose_result, crashed, unrecorded
 from seamline.agents.recorded import RecordedRun
 from seamline.agents.result import AgentResult
 from seamline.agents.runs import Run
 from seamline.agents.runtime import Runtime
 from seamline.agents.spec import AgentSpec, Budget
 from seamline.errors import DivergenceError, InputError, TraceError
+from seamline.texts import is_whole
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -84,7 +85,7 @@ class Agent:
             budget: Instead of the agent's own.
 
         Raises:
-            InputError: The answer is empty.
+            InputError: The answer is empty, or the budget is no `Budget`.
             TraceError: The run cannot be recorded.
         """
         check_answer(answer)
@@ -216,18 +217,34 @@ class Agent:
     ) -> list[AgentResult]:
         """One result an input, in the order of the inputs.
 
-        An input that is refused or fails gives a result that says so; the others go on.
+        An input that is refused or fails gives a result that says so; the others go on. So does
+        one whose run a bug ends, or cannot be recorded, where `arun` raises; a run that could
+        not even be opened has an empty `run_id`.
 
         Raises:
-            InputError: `concurrency` is less than 1.
+            InputError: `concurrency` is less than 1, `inputs` is one text, or the conversation's
+                identifier is no text.
         """
         if concurrency < 1:
             raise InputError(f"concurrency is {concurrency}; give 1 or more")
+        if isinstance(inputs, str | bytes):
+            raise InputError(
+                f"`inputs` is one {type(inputs).__name__}; give a list of texts: [text]"
+            )
         slots = asyncio.Semaphore(concurrency)
 
         async def one(text: str) -> AgentResult:
             async with slots:
-                return await self.arun(text, conversation=conversation)
+                run: Run | None = None
+                try:
+                    run = self.runtime.open(text, conversation=conversation)
+                    return await self.execute(run, None)
+                except InputError:
+                    raise
+                except Exception as error:
+                    if run is not None and run.result is not None:
+                        return self._with_source(run, run.result)
+                    return unrecorded(self.spec, "" if run is None else run.run_id, error)
 
         return list(await asyncio.gather(*(one(text) for text in inputs)))
 
@@ -285,9 +302,13 @@ class Agent:
                 f"the graph of {self.name} ended without its `finish` node; "
                 "every path of a graph.py must lead there"
             )
+        return self._with_source(run, run.result)
+
+    def _with_source(self, run: Run, result: AgentResult) -> AgentResult:
+        """The result, which then knows where its trace is."""
         store = self.runtime.store
-        run.result.record_source(lambda: RecordedRun.of(store.trace(thread), self._project))
-        return run.result
+        result.record_source(lambda: RecordedRun.of(store.trace(run.run_id), self._project))
+        return result
 
     def _check_resumable(self, run_id: str, answer: str | None) -> Trace:
         """The run as it stands, where it can go on."""
@@ -305,7 +326,9 @@ class Agent:
         changed = self.runtime.changed_since(trace.meta)
         if changed:
             fix = "bring the old version back, or start a new run"
-            if trace.status == "needs_answer":
+            if self.runtime.code_changed_since(trace.meta):
+                fix = "restore the tools as they were to go on, or start a new run"
+            elif trace.status == "needs_answer":
                 fix = (
                     f"go on with `seamline traces replay {trace.run_id} --mode fork --answer …`, "
                     "which keeps the old versions"
@@ -321,7 +344,14 @@ def check_answer(answer: str | None) -> None:
     """Nothing, where an answer that is given says something.
 
     Raises:
-        InputError: It is empty.
+        InputError: It is empty, or no text that UTF-8 can hold.
     """
-    if answer is not None and not answer.strip():
+    if answer is None:
+        return
+    if not answer.strip():
         raise InputError("the answer is empty; give a few words")
+    if not is_whole(answer):
+        raise InputError(
+            f"the answer {answer!r} holds half of a surrogate pair, which no UTF-8 text can "
+            "hold; write it anew"
+        )

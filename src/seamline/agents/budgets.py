@@ -10,11 +10,11 @@ from typing import Any
 
 from seamline.agents.result import RunUsage
 from seamline.agents.spec import Budget
-from seamline.errors import BudgetExceededError
+from seamline.errors import BudgetExceededError, SeamlineError, TraceError
 from seamline.traces.effects import Effects
 from seamline.traces.journal import EffectKind
 
-__all__ = ["BudgetedEffects", "Meter", "model_usage"]
+__all__ = ["BudgetedEffects", "Meter", "failed_usage", "model_usage"]
 
 _COSTLY: frozenset[EffectKind] = frozenset({"model", "tool", "retrieval"})
 
@@ -125,7 +125,13 @@ class BudgetedEffects:
         self.meter.tick(await self._inner.now(path))
         self.meter.check()
         if kind == "model":
-            result = await self._inner.perform(path, kind, request, live)
+            try:
+                result = await self._inner.perform(path, kind, request, live)
+            except TraceError:
+                raise
+            except SeamlineError as error:
+                self.meter.count(failed_usage(error.usage))
+                raise
             self.meter.count(model_usage(result))
             return result
         return await self._perform_tool(path, kind, request, live)
@@ -136,19 +142,32 @@ class BudgetedEffects:
         """A tool call, journaled with what its own model calls used.
 
         A journal that serves a tool call serves none of the calls inside it; without their
-        sum in its result a resumed or replayed run would count fewer tokens than the first.
+        sum in its result or error a resumed or replayed run would count fewer tokens than the
+        first.
         """
         before = self.meter.counted()
         ran = False
 
+        def used() -> dict[str, int]:
+            after = self.meter.counted()
+            return {key: after[key] - before[key] for key in after}
+
         async def counted() -> Any:
             nonlocal ran
             ran = True
-            value = await live()
-            after = self.meter.counted()
-            return {"value": value, "usage": {key: after[key] - before[key] for key in after}}
+            try:
+                value = await live()
+            except SeamlineError as error:
+                error.usage = used()
+                raise
+            return {"value": value, "usage": used()}
 
-        result = await self._inner.perform(path, kind, request, counted)
+        try:
+            result = await self._inner.perform(path, kind, request, counted)
+        except SeamlineError as error:
+            if not ran:
+                self.meter.count(error.usage or {})
+            raise
         if not ran:
             self.meter.count(result["usage"])
         return result["value"]
@@ -176,3 +195,8 @@ def model_usage(result: Any) -> dict[str, int]:
         "input_tokens": sum(int(usage.get("input_tokens", 0)) for usage in usages),
         "output_tokens": sum(int(usage.get("output_tokens", 0)) for usage in usages),
     }
+
+
+def failed_usage(usage: Mapping[str, int] | None) -> dict[str, int]:
+    """What one model effect that failed used; nothing where no model answered, None."""
+    return {} if usage is None else {**usage, "calls": 1}

@@ -30,7 +30,7 @@ class JsonSerializer:
         """
         if obj is None:
             return "null", b""
-        return "json", json.dumps(obj, default=_encode, ensure_ascii=False).encode()
+        return "json", json.dumps(obj, default=_encode).encode("ascii")
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """The value again, made of plain data and interrupts.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from seamline.agents.agent import check_answer
@@ -17,6 +18,7 @@ from seamline.agents.result import AgentResult
 from seamline.agents.spec import SLOTS, AgentSpec, Slot
 from seamline.errors import ConfigError, DivergenceError, InputError, TraceError
 from seamline.models.pinned import OFF, PinnedModel
+from seamline.texts import whole_text
 from seamline.traces.effects import RecordEffects
 from seamline.traces.fork import ForkCounts, ForkEffects, ForkPlan, find_step
 from seamline.traces.ids import new_run_id
@@ -25,6 +27,7 @@ from seamline.traces.spans import SpanHooks
 from seamline.traces.values import Plain, digest_of
 
 if TYPE_CHECKING:
+    from seamline.models.engine import LocalModel
     from seamline.models.protocol import Model
     from seamline.project import Project
     from seamline.traces.trace import Trace
@@ -119,7 +122,7 @@ async def fork(
 
 
 def _meta(project: Project, trace: Trace, after: Parts, where: str, changes: Changes) -> RunMeta:
-    given = trace.meta.input if changes.text is None else {"text": changes.text}
+    given = trace.meta.input if changes.text is None else {"text": whole_text(changes.text)}
     old = trace.meta
     return RunMeta(
         run_id=new_run_id(),
@@ -170,13 +173,19 @@ def _changed_parts(project: Project, spec: AgentSpec, trace: Trace, changes: Cha
     policies = _recorded_policies(trace)
     if changes.policy is not None:
         policies[_slot_of(project, trace, changes.policy)] = changes.policy
-    tool_model = changes.model or _local(project, trace, changes)
-    orchestrator, skill = _orchestrator(project, spec, trace, changes, tool_model)
+
+    @cache
+    def local() -> Model:
+        return changes.model or _local(project, trace, changes)
+
+    if changes.adapter is not None or changes.base is not None:
+        local()  # What is named must exist, whoever comes to need it.
+    orchestrator, skill = _orchestrator(project, spec, trace, changes, local)
     assembly = Assembly(
         policies=policies,
         orchestrator=orchestrator,
         skill=skill,
-        tool_model=lambda _: tool_model,
+        tool_model=lambda _: local(),
     )
     return assemble(project, spec, assembly)
 
@@ -197,7 +206,11 @@ def _slot_of(project: Project, trace: Trace, reference: str) -> Slot:
 
 
 def _orchestrator(
-    project: Project, spec: AgentSpec, trace: Trace, changes: Changes, local: Model
+    project: Project,
+    spec: AgentSpec,
+    trace: Trace,
+    changes: Changes,
+    local: Callable[[], Model],
 ) -> tuple[Model, str | None]:
     recorded = trace.meta.model
     endpoint = recorded.get("endpoint") if changes.endpoint is None else changes.endpoint
@@ -205,13 +218,11 @@ def _orchestrator(
     if changes.endpoint is not None or (endpoint is not None and not chosen_locally):
         return project.endpoint(str(endpoint)), None
     # The skill that followed the policies then, whatever agent.yaml says now.
-    return local, str(recorded.get("skill") or spec.model.decide)
+    return local(), str(recorded.get("skill") or spec.model.decide)
 
 
 def _local(project: Project, trace: Trace, changes: Changes) -> PinnedModel:
     """The local model with the recorded adapters, one of them perhaps changed."""
-    from seamline.models.engine import LocalModel
-
     who = trace.meta.model
     if not ({"base", "endpoint"} & who.keys() or changes.base or changes.endpoint):
         raise InputError(
@@ -225,13 +236,21 @@ def _local(project: Project, trace: Trace, changes: Changes) -> PinnedModel:
             project.skills.get(f"{name}@{version}")
         pins[name] = version
     _check_digests(project, trace, changes, pins)
-    model = project.local_model
-    if changes.base is not None and changes.base != project.base.name:
-        if changes.base not in project.bases:
-            known = ", ".join(project.bases)
-            raise ConfigError(f"no base {changes.base!r} in models/bases; declared are: {known}")
-        model = LocalModel(project.bases[changes.base], project.skills)
-    return PinnedModel(model, project.skills, pins)
+    return PinnedModel(_engine(project, changes.base), project.skills, pins)
+
+
+def _engine(project: Project, base: str | None) -> LocalModel:
+    """The project's own engine, or one on the base that is named."""
+    from seamline.models.engine import LocalModel
+
+    if base is None:
+        return project.local_model
+    if base not in project.bases:
+        known = ", ".join(project.bases) or "none"
+        raise ConfigError(f"no base {base!r} in models/bases; declared are: {known}")
+    if base == project.spec.base or len(project.bases) == 1:
+        return project.local_model
+    return LocalModel(project.bases[base], project.skills)
 
 
 def _check_digests(

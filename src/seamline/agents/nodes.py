@@ -15,7 +15,14 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import interrupt
 
 from seamline.agents.assembly import Parts
-from seamline.agents.bindings import MISSING, Reference, dig, resolve_binding, stale_after_answer
+from seamline.agents.bindings import (
+    MISSING,
+    Reference,
+    dig,
+    references,
+    resolve_binding,
+    stale_after_answer,
+)
 from seamline.agents.decisions import Case, Decision
 from seamline.agents.facts import fact_lines
 from seamline.agents.outcome import (
@@ -250,7 +257,12 @@ class Nodes:
             facts = tool.output_facts(output)
         except ToolCallError as error:
             update.setdefault("last_call", digest_of({"tool": name, "input": str(error)}))
-            failed: ToolState = {**before, "status": "failed", "runs": number}
+            failed: ToolState = {
+                **before,
+                "status": "failed",
+                "runs": number,
+                "error": str(error).removeprefix(f"tool {name} failed: "),
+            }
             if update["last_call"] == state["last_call"]:
                 update["halt"] = f"the plan asked for {name} again after it had failed"
             return {
@@ -265,6 +277,7 @@ class Nodes:
             "runs": number,
             "output": run.contents.put(output),
             "facts": facts,
+            "error": None,
         }
         return {
             **update,
@@ -276,7 +289,7 @@ class Nodes:
         """The input of a tool for its call at `path`, from its bindings in agent.yaml.
 
         Raises:
-            ToolCallError: A required value comes from a tool that has not run.
+            ToolCallError: A required value comes from a tool that has not run, or has failed.
         """
         parts = self.parts(run, path)
 
@@ -300,6 +313,15 @@ class Nodes:
         lacking = [key for key, value in bound.items() if value is MISSING and fields.get(key)]
         if lacking:
             sources = ", ".join(str(self.spec.tools[name].input[key]) for key in lacking)
+            asked = [ref for key in lacking for ref in references(self.spec.tools[name].input[key])]
+            causes = {
+                ref.source: state["tools"][ref.source]["error"]
+                for ref in asked
+                if ref.kind == "tool" and state["tools"][ref.source]["status"] == "failed"
+            }
+            why = "; ".join(f"{tool} failed: {error}" for tool, error in causes.items())
+            if why:
+                raise ToolCallError(f"{name} needs {sources}, but {why}")
             raise ToolCallError(
                 f"{name} needs {sources}, which is not there yet; "
                 "the plan policy asked for it too early"
@@ -467,7 +489,7 @@ def tool_facts(state: RunState) -> dict[str, FactValue]:
 
 
 def _untouched(runs: int = 0) -> ToolState:
-    return {"status": "not run", "runs": runs, "output": None, "facts": {}}
+    return {"status": "not run", "runs": runs, "output": None, "facts": {}, "error": None}
 
 
 def _stop(status: str, error: SeamlineError) -> Update:

@@ -8,9 +8,11 @@ from seamline.agents.result import AgentResult, Status
 from seamline.agents.runs import Run
 from seamline.agents.spec import AgentSpec
 from seamline.agents.state import RunState, Stop
+from seamline.texts import whole_text
+from seamline.tools.calling import told
 from seamline.tools.contract import FactValue
 
-__all__ = ["broken_off", "compose_result", "crashed", "outcome_counts", "pick_output"]
+__all__ = ["broken_off", "compose_result", "crashed", "outcome_counts", "pick_output", "unrecorded"]
 
 
 def pick_output(spec: AgentSpec, state: RunState) -> str | None:
@@ -91,5 +93,21 @@ def _output(spec: AgentSpec, run: Run, state: RunState) -> dict[str, Any] | None
 
 def crashed(error: BaseException) -> Stop:
     """The stop of a run that a bug or a cancellation ended."""
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    what = whole_text(told(error))
     return {"status": "failed", "reason": what, "error_type": type(error).__name__}
+
+
+def unrecorded(spec: AgentSpec, run_id: str, error: Exception) -> AgentResult:
+    """The result of a run whose journal could not be opened or sealed."""
+    stop = crashed(error)
+    return AgentResult(
+        run_id=run_id,
+        agent=spec.name,
+        agent_version=spec.version,
+        status="failed",
+        message=_message({}, stop),
+        needs_review=True,
+        reasons=[stop["reason"]],
+        error=stop["reason"],
+        error_type=stop["error_type"],
+    )

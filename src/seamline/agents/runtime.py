@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 
-from seamline.agents.budgets import BudgetedEffects, Meter, model_usage
+from seamline.agents.budgets import BudgetedEffects, Meter, failed_usage, model_usage
 from seamline.agents.events import Listener
 from seamline.agents.runs import Run
 from seamline.agents.spec import AgentSpec, Budget
 from seamline.agents.state import RunState
 from seamline.errors import InputError
-from seamline.traces.effects import Effects, RecordEffects
+from seamline.texts import is_whole, whole_text
+from seamline.traces.effects import Effects, RecordEffects, usage_of
 from seamline.traces.hooks import RunHooks, combine_hooks, settle_hooks
 from seamline.traces.ids import new_run_id
 from seamline.traces.journal import Journal, RunMeta
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from seamline.agents.assembly import Parts
 
 __all__ = ["Runtime"]
+
+_DIGEST_CHARS = len("sha256:") + 12
 
 
 class Runtime:
@@ -66,13 +69,23 @@ class Runtime:
         """A new run on `text`, its journal started.
 
         Raises:
+            InputError: The budget is no `Budget`, or the conversation's identifier is no text
+                that UTF-8 can hold.
             TraceError: The journal cannot be written.
         """
+        if budget is not None and not isinstance(budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"the budget is a {type(budget).__name__}; give a Budget, e.g. "
+                "budget=Budget(steps=3), or agent.spec.budget.replaced(steps=3)"
+            )
+        if conversation is not None and not is_whole(conversation):
+            raise InputError(
+                f"the conversation {conversation!r} holds half of a surrogate pair, which no "
+                "store can hold; name it in plain text"
+            )
         # A run keeps what it was given even where that is not fit to be worked on; what is
         # not text at all is only described, since it may not be JSON.
-        kept = text if isinstance(text, str) else None
-        if kept is not None:
-            kept = kept.encode("utf-8", "replace").decode()
+        kept = whole_text(text) if isinstance(text, str) else None
         given = {"text": kept} if kept is not None else {"text": None, "type": type(text).__name__}
         meta = RunMeta(
             run_id=new_run_id(),
@@ -124,7 +137,7 @@ class Runtime:
             if meta.policies.get(slot) != now.policies.get(slot)
         ]
         changed += [
-            f"tool {name}"
+            _tool_change(name, meta.tools.get(name), now.tools.get(name))
             for name in sorted({*meta.tools, *now.tools})
             if meta.tools.get(name) != now.tools.get(name)
         ]
@@ -133,6 +146,13 @@ class Runtime:
         if meta.agent_version != self.spec.version:
             changed.append("the agent's version")
         return changed
+
+    def code_changed_since(self, meta: RunMeta) -> bool:
+        """Whether a tool's code, or which tools there are, is not what a run started with."""
+        now = self._meta.get("tools", {})
+        return meta.tools.keys() != now.keys() or any(
+            _version(meta.tools[name]) != _version(now[name]) for name in now
+        )
 
     def begin(self, state: RunState, config: RunnableConfig) -> Run:
         """The run that `open` made for this execution; else, as a subgraph, a new one."""
@@ -202,6 +222,8 @@ class Runtime:
             if entry.kind == "clock":
                 run.meter.tick(float(entry.result))
             if entry.error is not None:
+                if entry.kind == "model":
+                    run.meter.count(failed_usage(usage_of(entry)))
                 continue
             if entry.kind == "model":
                 run.meter.count(model_usage(expand(entry.result, run.journal.read_blob)))
@@ -209,3 +231,18 @@ class Runtime:
                 result = expand(entry.result, run.journal.read_blob)
                 run.contents.put(result["value"])
         return run
+
+
+def _version(tool: Any) -> str:
+    """A tool's version and the beginning of the digest of its code; other headers as they are."""
+    if not isinstance(tool, Mapping):
+        return str(tool)
+    return f"{tool['version']}, {tool['digest'][:_DIGEST_CHARS]}"
+
+
+def _tool_change(name: str, was: Any, now: Any) -> str:
+    if was is None or now is None:
+        return f"tool {name} ({'not bound then' if was is None else 'not bound now'})"
+    if _version(was) == _version(now):
+        return f"the model of tool {name}"
+    return f"tool {name} ({_version(was)} then, {_version(now)} now)"

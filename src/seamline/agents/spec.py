@@ -62,7 +62,13 @@ class ToolBinding(_Frozen):
 
 
 class Budget(_Frozen):
-    """What a run may use. A step is one round of plan, choose and tool."""
+    """What a run may use.
+
+    A step is one round of plan, choose and tool. Tokens are those that models read and decoded,
+    as local models count them and endpoints tell them, for answers that were refused too; of an
+    endpoint that tells none they are estimated, a token per 4 characters. What a failed request
+    used that gave no completion is not known and not counted.
+    """
 
     steps: int = Field(default=12, ge=1)
     tokens: int = Field(default=1_000_000, ge=1)

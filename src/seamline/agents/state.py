@@ -28,12 +28,16 @@ class RunOutput(TypedDict, total=False):
 
 
 class ToolState(TypedDict):
-    """What is known of one tool: `output` is the digest of what it gave last."""
+    """What is known of one tool.
+
+    `output` is the digest of what it gave last, `error` why it has failed.
+    """
 
     status: Literal["not run", "done", "failed"]
     runs: int
     output: str | None
     facts: dict[str, FactValue]
+    error: str | None
 
 
 class Stop(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from seamline.errors import ConfigError
 from seamline.models.pinned import OFF, PinnedModel
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from seamline.traces.journal import Entry
     from seamline.traces.trace import Trace
 
-__all__ = ["Candidate", "Difference", "Progress", "Verification", "verify"]
+__all__ = ["Candidate", "Difference", "Progress", "Verdict", "Verification", "verify"]
 
+Verdict = Literal["identical", "different", "incomplete", "nothing compared"]
 Progress = Callable[[int, int, str], None]
 
 _DIGESTS = ("base_digest", "tokenizer_digest", "chat_template_digest", "adapter_digest")
@@ -55,11 +56,13 @@ class Verification:
     Attributes:
         effects: How many were recomputed.
         tokens: How many answer tokens were compared.
-        identical: Whether every token is the recorded one, and nothing was refused.
+        identical: Whether the verdict is `identical`.
         same_bits: Whether the scores are the recorded ones too, to the last digit.
         difference: The first difference in tokens.
         refused: Effect to the reason why it was not compared.
         notes: What differs without being a reason to refuse: machine, threads.
+        verdict: `different` where a token differs; else `identical`, `incomplete` where effects
+            were refused, or `nothing compared` where none was left or the run asked no model.
     """
 
     run_id: str
@@ -71,9 +74,18 @@ class Verification:
     notes: Sequence[str] = ()
 
     @property
+    def verdict(self) -> Verdict:
+        """What came of it in a word."""
+        if self.difference is not None:
+            return "different"
+        if not self.effects:
+            return "nothing compared"
+        return "incomplete" if self.refused else "identical"
+
+    @property
     def identical(self) -> bool:
         """Whether every token is the recorded one, and nothing was refused."""
-        return self.difference is None and not self.refused
+        return self.verdict == "identical"
 
 
 async def verify(
@@ -83,7 +95,8 @@ async def verify(
 
     An effect is asked with the recorded requests, in the recorded batch, of the recorded adapter
     version. It is refused where base, tokenizer, template, adapter, libraries, dtype or device
-    are not those of the recording, unless `force`: other tokens would prove nothing then.
+    are not those of the recording, unless `force`: other tokens would prove nothing then. One
+    that no local model answered is always refused: it has no tokens to compare.
 
     Raises:
         ModelError: The base is not on this machine, or a model failed.
@@ -94,7 +107,7 @@ async def verify(
         if on_progress is not None:
             on_progress(number, len(entries), entry.key.path)
         recorded = _responses(trace.result(entry))
-        why = "" if force else _absent(project, recorded)
+        why = _answered_elsewhere(recorded) or ("" if force else _absent(project, recorded))
         if why:
             found.refused[entry.key.text] = why
             continue
@@ -146,12 +159,18 @@ def _lineage(recorded: Sequence[DecideResponse]) -> Mapping[str, Any]:
     return recorded[0].lineage if recorded else {}
 
 
+def _answered_elsewhere(recorded: Sequence[DecideResponse]) -> str:
+    """Who answered, where it was no local model; empty where it was one."""
+    was = _lineage(recorded)
+    if "base_digest" in was:
+        return ""
+    who = was.get("endpoint") or was.get("model") or "a model that is not named"
+    return f"it was answered by {who}, which does not run here"
+
+
 def _absent(project: Project, recorded: Sequence[DecideResponse]) -> str:
     """Why the recorded base or adapter cannot be asked here; empty where it can."""
     was = _lineage(recorded)
-    if "base_digest" not in was:
-        who = was.get("endpoint") or was.get("model") or "a model that is not named"
-        return f"it was answered by {who}, which does not run here"
     base = project.base
     if base.digest != was["base_digest"]:
         return f"it was answered on base {was['base_digest']}, this project's is {base.digest}"

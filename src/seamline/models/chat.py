@@ -23,22 +23,29 @@ from tenacity import (
 from seamline.errors import EndpointError
 from seamline.models.protocol import Usage
 from seamline.models.single_shot import Token
+from seamline.texts import whole_text
 
 __all__ = ["Chat", "Completion"]
 
 _MAX_BODY = 8 << 20
 """Bytes of a response that are read; a completion is a few kilobytes."""
 _MAX_WAIT_S = 60.0
+_CHARS_PER_TOKEN = 4
 _BACKOFF = wait_random_exponential(multiplier=0.5, min=0.1, max=20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """The first choice of a chat completion."""
+    """The first choice of a chat completion.
+
+    `estimated` says that the server did not tell what it used, so that `usage` is a guess from
+    the length of the texts.
+    """
 
     text: str
     finish_reason: str | None
     usage: Usage
+    estimated: bool
     model: str | None
     fingerprint: str | None
     tokens: tuple[Token, ...] = ()
@@ -111,14 +118,18 @@ class Chat:
                 f"endpoint {self.endpoint} refused with HTTP {status}{self._said(raw)}; "
                 f"{self._fix(status)}"
             )
-        return self._completion(raw)
+        return self._completion(raw, body)
 
     async def _post(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
-        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        headers = {"content-type": "application/json"}
+        if self.key:
+            headers["authorization"] = f"Bearer {self.key}"
+        # In ASCII, which spells every text that Python holds, halves of surrogate pairs too.
+        content = json.dumps(body, allow_nan=False).encode("ascii")
         url = f"{self.base_url}/chat/completions"
         raw = bytearray()
         async with self.client.stream(
-            "POST", url, json=body, headers=headers, timeout=self.timeout_s
+            "POST", url, content=content, headers=headers, timeout=self.timeout_s
         ) as response:
             async for chunk in response.aiter_bytes():
                 raw += chunk
@@ -129,7 +140,7 @@ class Chat:
                     )
             return response.status_code, response.headers, bytes(raw)
 
-    def _completion(self, raw: bytes) -> Completion:
+    def _completion(self, raw: bytes, body: Mapping[str, Any]) -> Completion:
         try:
             parsed = json.loads(raw)
         except (ValueError, RecursionError) as error:
@@ -141,14 +152,19 @@ class Chat:
             if not isinstance(text, str):
                 raise TypeError("content is not text")
         except (KeyError, IndexError, TypeError) as error:
-            raise EndpointError(
+            failed = EndpointError(
                 f"endpoint {self.endpoint} answered without choices[0].message.content: "
                 f"{self._clean(_start(raw))!r}; check that {self.base_url} is a chat server"
-            ) from error
+            )
+            if isinstance(parsed, dict) and "usage" in parsed:
+                failed.usage = _usage(parsed["usage"], body, "")[0].model_dump()
+            raise failed from error
+        usage, estimated = _usage(parsed.get("usage"), body, text)
         return Completion(
-            text=text,
+            text=whole_text(text),
             finish_reason=_text(choice.get("finish_reason")),
-            usage=_usage(parsed.get("usage")),
+            usage=usage,
+            estimated=estimated,
             model=_text(parsed.get("model")),
             fingerprint=_text(parsed.get("system_fingerprint")),
             tokens=_tokens(choice.get("logprobs")),
@@ -201,23 +217,37 @@ def _retry_after(headers: httpx.Headers) -> float | None:
     return min(max(seconds, 0.0), _MAX_WAIT_S) if math.isfinite(seconds) else None
 
 
-def _usage(found: Any) -> Usage:
-    if not isinstance(found, dict):
-        return Usage()
-    counts = [found.get("prompt_tokens"), found.get("completion_tokens")]
-    read, decoded = (n if isinstance(n, int) and n >= 0 else 0 for n in counts)
-    return Usage(input_tokens=read, output_tokens=decoded)
+def _usage(found: Any, body: Mapping[str, Any], text: str) -> tuple[Usage, bool]:
+    """What a completion used, and whether that is an estimate, of a token per 4 characters.
+
+    Without one, a server that tells nothing would switch off the budget of tokens.
+    """
+    told = found if isinstance(found, dict) else {}
+    counts = [told.get("prompt_tokens"), told.get("completion_tokens")]
+    asked = sum(len(str(message["content"])) for message in body["messages"])
+    read, decoded = map(_count, counts)
+    usage = Usage(
+        input_tokens=math.ceil(asked / _CHARS_PER_TOKEN) if read is None else read,
+        output_tokens=math.ceil(len(text) / _CHARS_PER_TOKEN) if decoded is None else decoded,
+    )
+    return usage, read is None or decoded is None
+
+
+def _count(found: Any) -> int | None:
+    """A number of tokens, where it is one."""
+    known = isinstance(found, int) and not isinstance(found, bool) and found >= 0
+    return found if known else None
 
 
 def _tokens(found: Any) -> tuple[Token, ...]:
     try:
-        return tuple((str(t["token"]), float(t["logprob"])) for t in found["content"])
+        return tuple((whole_text(str(t["token"])), float(t["logprob"])) for t in found["content"])
     except (KeyError, TypeError, ValueError):
         return ()
 
 
 def _text(found: Any) -> str | None:
-    return found if isinstance(found, str) else None
+    return whole_text(found) if isinstance(found, str) else None
 
 
 def _start(raw: bytes) -> str:

@@ -141,15 +141,25 @@ class EndpointModel:
         The chosen answer scores 1 and the others 0, so of `rules` only the first that holds
         scores. With `logprobs` the chosen one scores its probability, at least 0.5.
 
+        Where the endpoint does not tell what it used, `usage` is estimated, a token per 4
+        characters, and `lineage["usage"]` is `"estimated"`.
+
         Raises:
             EndpointError: The endpoint refused, timed out, or answered out of contract twice.
         """
         self._refuse_skill(requests, skill)
         async with AsyncExitStack() as stack:
             chat = await self._chat(stack)
-            tasks = [asyncio.ensure_future(self._decide(chat, request)) for request in requests]
+            said: list[Completion] = []
+            tasks = [
+                asyncio.ensure_future(self._decide(chat, request, said)) for request in requests
+            ]
             try:
                 return list(await asyncio.gather(*tasks))
+            except EndpointError as error:
+                # What was read and decoded counts, also where no answer comes of it.
+                error.usage = _total([Usage.model_validate(error.usage or {}), *_usages(said)])
+                raise
             finally:
                 for task in tasks:
                     task.cancel()
@@ -176,17 +186,22 @@ class EndpointModel:
             async with self._slot():
                 said = await chat.complete(body)
         if not said.text.strip():
-            raise EndpointError(
+            failed = EndpointError(
                 f"endpoint {self.spec.name} answered with no text (finish reason "
                 f"{said.finish_reason!r}); raise max_tokens or check the model"
             )
+            failed.usage = said.usage.model_dump()
+            raise failed
         return WriteResponse(text=said.text, usage=said.usage, lineage=self._lineage(said))
 
     def identity(self, skill: str | None = None) -> Mapping[str, Any]:  # noqa: ARG002
         """Endpoint, model and host; an endpoint answers the same with and without a skill."""
         return {"endpoint": self.spec.name, "model": self.spec.model, "host": self.spec.host}
 
-    async def _decide(self, chat: Chat, request: DecideRequest) -> DecideResponse:
+    async def _decide(
+        self, chat: Chat, request: DecideRequest, all_said: list[Completion]
+    ) -> DecideResponse:
+        """The response to one request; each completion is added to `all_said`."""
         if not request.choices and request.ask != "labels":
             return DecideResponse(scores=(), lineage=self.identity())
         question = ask(request)
@@ -194,15 +209,13 @@ class EndpointModel:
             {"role": "system", "content": question.system},
             {"role": "user", "content": question.user},
         ]
-        used = Usage()
+        own: list[Completion] = []
         problem = ""
         for _ in range(2):
             async with self._slot():
                 said = await chat.complete(self._decide_body(messages, question))
-            used = Usage(
-                input_tokens=used.input_tokens + said.usage.input_tokens,
-                output_tokens=used.output_tokens + said.usage.output_tokens,
-            )
+            own.append(said)
+            all_said.append(said)
             try:
                 scores = question.scores(said.text, said.tokens)
             except BadAnswer as error:
@@ -216,7 +229,10 @@ class EndpointModel:
                 continue
             labels = tuple(c.name for c in request.choices) if request.ask == "labels" else ()
             return DecideResponse(
-                scores=scores, labels=labels, usage=used, lineage=self._lineage(said)
+                scores=scores,
+                labels=labels,
+                usage=Usage.model_validate(_total(_usages(own))),
+                lineage=self._lineage(*own),
             )
         raise EndpointError(
             f"endpoint {self.spec.name} ({self.spec.model}) answered out of contract twice: "
@@ -242,8 +258,12 @@ class EndpointModel:
             body["logprobs"] = True
         return body
 
-    def _lineage(self, said: Completion) -> dict[str, Any]:
-        served = {"served_model": said.model, "system_fingerprint": said.fingerprint}
+    def _lineage(self, *said: Completion) -> dict[str, Any]:
+        served = {
+            "served_model": said[-1].model,
+            "system_fingerprint": said[-1].fingerprint,
+            "usage": "estimated" if any(one.estimated for one in said) else None,
+        }
         return {**self.identity(), **{key: value for key, value in served.items() if value}}
 
     def _refuse_skill(
@@ -282,3 +302,14 @@ class EndpointModel:
     def _slot(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()
         return self._slots.setdefault(loop, asyncio.Semaphore(self.spec.max_concurrency))
+
+
+def _usages(said: Sequence[Completion]) -> list[Usage]:
+    return [one.usage for one in said]
+
+
+def _total(usages: Sequence[Usage]) -> dict[str, int]:
+    return {
+        "input_tokens": sum(one.input_tokens for one in usages),
+        "output_tokens": sum(one.output_tokens for one in usages),
+    }

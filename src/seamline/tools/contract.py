@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
 from seamline.models.skills import Marks
+from seamline.texts import is_whole
+from seamline.tools.plain import NOT_WHOLE
 
 __all__ = [
     "FactValue",
@@ -83,7 +85,7 @@ class ReviewItem(BaseModel):
     """One thing a review policy judges, by its facts alone; equal facts are judged once.
 
     `about` is for people: what a question's `say` may name besides the facts (the words of
-    the document, the alternatives). It never enters a policy prompt.
+    the document, the alternatives). It never enters a policy prompt. No name stands in both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +93,19 @@ class ReviewItem(BaseModel):
     key: str
     facts: dict[str, FactValue]
     about: dict[str, FactValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_said(self) -> Self:
+        both = [repr(name) for name in self.about if name in self.facts]
+        if both:
+            raise ValueError(
+                f"item {self.key!r} has {', '.join(both)} in both `facts` and `about`, and a "
+                "question could show only one of them; give it another name in `about`"
+            )
+        for name, value in (*self.facts.items(), *self.about.items()):
+            if not is_whole(f"{name}{value}"):
+                raise ValueError(f"item {self.key!r}, {name!r}: {NOT_WHOLE}")
+        return self
 
 
 class Review(BaseModel):

@@ -92,7 +92,14 @@ def tool(
     options = _Options(name, description, timeout_s, side_effects)
 
     def mark(target: Callable[..., Any]) -> Callable[..., Any]:
-        setattr(target, _MARK, _build(target, options))
+        built = _build(target, options)
+        try:
+            setattr(target, _MARK, built)
+        except AttributeError as error:
+            raise ToolError(
+                f"tool {built.name}: a {type(target).__name__} cannot be marked; give it to "
+                "project.add_tool"
+            ) from error
         return target
 
     return mark if function is None else mark(function)
@@ -112,6 +119,7 @@ def tool_of(function: Callable[..., Any]) -> Tool:
 
 def _build(function: Callable[..., Any], options: _Options) -> Tool:
     called = options.name or str(getattr(function, "__name__", ""))
+    _check_kind(function, called)
     spec = _spec(function, called, options)
     hints = _hints(function, called)
     given = hints.pop("return", None)
@@ -138,6 +146,19 @@ def _build(function: Callable[..., Any], options: _Options) -> Tool:
         function=run,
         digest=_digest(function),
     )
+
+
+def _check_kind(function: Callable[..., Any], called: str) -> None:
+    """Nothing, where this is a function that gives its result at once."""
+    if not callable(function):
+        raise ToolError(
+            f"{called or repr(function)} is no function but has type {type(function).__name__}; "
+            "mark a function, or give a bound method to project.add_tool"
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ToolError(
+            f"tool {called} is a generator, and a tool gives its result once; return a list"
+        )
 
 
 def _spec(function: Callable[..., Any], called: str, options: _Options) -> ToolSpec:
@@ -172,6 +193,16 @@ def _input(
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ToolError(
                 f"tool {called}: parameter {parameter.name!r} must be a plain named parameter"
+            )
+        if parameter.name in ("self", "cls") and parameter.name not in hints:
+            raise ToolError(
+                f"tool {called} takes {parameter.name!r}, as a method does; leave out @tool and "
+                f"give the bound method to project.add_tool, e.g. add_tool(thing.{called})"
+            )
+        if parameter.name.startswith("model_") and hasattr(BaseModel, parameter.name):
+            raise ToolError(
+                f"tool {called}: a parameter cannot be named {parameter.name!r}, which pydantic "
+                "keeps for itself; give it another name"
             )
         if parameter.name not in hints:
             raise ToolError(f"tool {called}: annotate the parameter {parameter.name!r}")

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from seamline.errors import InputError, SeamlineError, ToolCallError, ToolError
 from seamline.models.skills import SkillSpec, SkillStore
+from seamline.texts import is_whole
 from seamline.tools.calling import told
 from seamline.tools.contract import FactValue, ToolInput, ToolOutput, ToolSpec
-from seamline.tools.plain import JSON_HOLDS, as_plain
+from seamline.tools.plain import JSON_HOLDS, NOT_WHOLE, as_plain
 
 __all__ = ["Tool", "problems"]
 
@@ -167,6 +168,11 @@ class Tool:
                 raise ToolCallError(
                     f"tool {self.name} failed: facts() of its Output gave {str(name)!r} as a "
                     f"{type(value).__name__}; give a text, a number, or true or false"
+                )
+            if not is_whole(f"{name}{value}"):
+                raise ToolCallError(
+                    f"tool {self.name} failed: facts() of its Output gave a {name!r} that is no "
+                    f"text: {NOT_WHOLE}"
                 )
         return facts
 

@@ -7,10 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["JSON_HOLDS", "MAX_DEPTH", "as_plain"]
+from seamline.texts import is_whole
+
+__all__ = ["JSON_HOLDS", "MAX_DEPTH", "NOT_WHOLE", "as_plain"]
 
 JSON_HOLDS = "text, finite numbers, true or false, null, and lists and objects of these"
 """What may be given, in the words of a message."""
+
+NOT_WHOLE = "it holds half of a surrogate pair, which no UTF-8 text can hold"
 
 MAX_DEPTH = 190
 """How deep a tool's data may be nested; a journal takes 200, with what it writes around it."""
@@ -46,6 +50,8 @@ def _flaw(value: Any, depth: int = 1) -> tuple[list[str], str] | None:
     """Where the first thing is that JSON cannot hold, and what it is."""
     if isinstance(value, float) and not math.isfinite(value):
         return [], f"{value} is no finite number"
+    if isinstance(value, str) and not is_whole(value):
+        return [], NOT_WHOLE
     members: Any = ()
     if isinstance(value, dict):
         members = value.items()

@@ -43,6 +43,7 @@ __all__ = [
     "error_of",
     "same_request",
     "serve_entry",
+    "usage_of",
 ]
 
 Live = Callable[[], Awaitable[Json]]
@@ -198,6 +199,8 @@ class RecordEffects(EffectHelpers):
             raise
         except SeamlineError as error:
             failed = error
+            if error.usage is not None:
+                fields["usage"] = dict(error.usage)
             entry = journaled(None, error_as_data(error))
             raise
         except BaseException as error:
@@ -258,4 +261,14 @@ def error_of(entry: Entry) -> SeamlineError:
             f"record {entry.seq} ({entry.key}) holds an error of unknown type "
             f"{entry.error.type!r}; expected one of {', '.join(sorted(_ERROR_CLASSES))}"
         )
-    return cls(entry.error.message)
+    error = cls(entry.error.message)
+    error.usage = usage_of(entry)
+    return error
+
+
+def usage_of(entry: Entry) -> dict[str, int] | None:
+    """What models used before the error of an effect; None where nothing was noted."""
+    noted = entry.annotations.get("usage")
+    if not isinstance(noted, dict):
+        return None
+    return {name: count for name, count in noted.items() if isinstance(count, int)}

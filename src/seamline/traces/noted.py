@@ -18,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
+from seamline.texts import whole_text
 from seamline.traces import constants as names
 from seamline.traces.hooks import NodeInfo
 from seamline.traces.journal import EffectKey, Entry, Outcome, RunMeta
@@ -126,7 +127,9 @@ class NotedSpan(Span):
     def fail(self, span: Span, kind: str, message: str | None) -> None:
         """Mark the span as failed; a message may quote the input, so it counts as content."""
         span.set_attribute(names.ERROR_TYPE, kind)
-        shown = masked(message, self.run.redact) if message and self.run.capture else None
+        shown = None
+        if message and self.run.capture:
+            shown = whole_text(masked(message, self.run.redact))
         span.set_status(Status(StatusCode.ERROR, shown))
 
     # -- what the code inside may do with its current span

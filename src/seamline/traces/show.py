@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from seamline.terminal import cut, plain
+from seamline.traces.effects import usage_of
 from seamline.traces.journal import Entry
 from seamline.traces.store import RunSummary
 from seamline.traces.trace import Trace, TraceNode
@@ -114,25 +115,34 @@ def trace_tree(trace: Trace, *, full: bool = False) -> Tree:
 
 
 def totals(trace: Trace) -> dict[str, float]:
-    """Effects, model and tool calls, tokens and seconds of a run."""
+    """Effects, model and tool calls, tokens (some `estimated`?) and seconds of a run.
+
+    A model call is one that was answered, if only by what had to be refused.
+    """
     views = [(entry, _view(trace, entry)) for entry in trace.entries]
     ended = trace.outcome.ended if trace.outcome is not None else None
     last = max((entry.ended for entry in trace.entries), default=trace.meta.started)
     return {
         "effects": len(trace.entries),
-        "model_calls": sum(entry.kind == "model" for entry, _ in views),
+        "model_calls": sum(_answered(entry) for entry, _ in views),
         "tool_calls": sum(entry.kind in ("tool", "retrieval") for entry, _ in views),
         "input_tokens": sum(view.input_tokens for _, view in views),
         "output_tokens": sum(view.output_tokens for _, view in views),
+        "estimated": any(view.estimated for _, view in views),
         "seconds": round(max(0.0, (ended or last) - trace.meta.started), 3),
     }
 
 
+def _answered(entry: Entry) -> bool:
+    return entry.kind == "model" and (entry.error is None or usage_of(entry) is not None)
+
+
 def _totals_line(trace: Trace) -> str:
     sums = totals(trace)
+    about = " (in part estimated)" if sums["estimated"] else ""
     return (
         f"{sums['model_calls']} model calls, {sums['tool_calls']} tool calls, "
-        f"{sums['input_tokens']} tokens read, {sums['output_tokens']} decoded, "
+        f"{sums['input_tokens']} tokens read, {sums['output_tokens']} decoded{about}, "
         f"{sums['seconds']:.2f} s"
     )
 
@@ -238,7 +248,8 @@ def _model_lines(view: EffectView, *, full: bool) -> list[str]:
     if view.questions > 1:
         parts.append(f"{view.questions} questions")
     if view.input_tokens or view.output_tokens:
-        parts.append(f"{view.input_tokens}+{view.output_tokens} tokens")
+        about = " (estimated)" if view.estimated else ""
+        parts.append(f"{view.input_tokens}+{view.output_tokens} tokens{about}")
     return lines + ([", ".join(parts)] if parts else [])
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from seamline.texts import whole_text
 from seamline.traces import constants as names
 from seamline.traces.values import Json
 
@@ -110,4 +111,4 @@ def _answer(content: Json) -> dict[str, Json]:
 
 def _json(value: Json) -> str:
     """As text, since span attributes hold no objects everywhere yet."""
-    return json.dumps(value, ensure_ascii=False)
+    return whole_text(json.dumps(value, ensure_ascii=False))

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from seamline.errors import InputError, TraceError
+from seamline.texts import whole_text
 from seamline.traces.database import Connection, Database
 from seamline.traces.journal import (
     Entry,
@@ -540,7 +541,7 @@ def _end_run(
     connection: Connection, run_id: str, outcome: Outcome, footer: Mapping[str, Json]
 ) -> None:
     # The line for lists; the footer has it in full. Postgres has no NUL in its texts.
-    error = None if outcome.error is None else outcome.error.replace("\0", "\ufffd")
+    error = None if outcome.error is None else whole_text(outcome.error).replace("\0", "\ufffd")
     connection.execute(
         "UPDATE runs SET status = ?, ended = ?, error = ?, footer = ? WHERE run_id = ?",
         (outcome.status, outcome.ended, error, canonical_json(footer), run_id),

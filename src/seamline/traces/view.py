@@ -43,6 +43,7 @@ class EffectView:
     questions: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    estimated: bool = False
 
 
 def short_digest(digest: str) -> str:
@@ -98,6 +99,7 @@ def view_effect(
         questions=len(requests) if isinstance(requests, list) else 0,
         input_tokens=usage[0],
         output_tokens=usage[1],
+        estimated=any(lineage.get("usage") == "estimated" for lineage in lineages),
     )
 
 

@@ -23,6 +23,9 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+_NOT_COMPARED = 2
+"""Exit code of a verification that found no difference, but did not compare everything."""
+
 
 class Mode(StrEnum):
     """What a replay does with the effects of a run."""
@@ -90,7 +93,8 @@ def replay(
 ) -> None:
     """Execute a recorded run again.
 
-    Exits with 0 when it came out as recorded (or the fork was executed), with 7 when it did not.
+    Exits with 0 when it came out as recorded (or the fork was executed), with 7 when it did not,
+    and with 2 when --mode verify could not compare everything and found no difference.
     """
     changes: dict[str, Any] = {
         "at": at,
@@ -155,20 +159,30 @@ def _verified(recorded: RecordedRun, *, force: bool, json: bool) -> None:
     with CountProgress() as progress:
         found = recorded.verify(force=force, on_progress=progress)
     if json:
-        common.emit_json({**dataclasses.asdict(found), "identical": found.identical})
+        told = {"verdict": found.verdict, "identical": found.identical}
+        common.emit_json({**dataclasses.asdict(found), **told})
     else:
         _tell_verified(recorded, found)
-    if not found.identical:
+    if found.verdict == "different":
         raise typer.Exit(common.DIVERGED)
+    if found.verdict != "identical":
+        raise typer.Exit(_NOT_COMPARED)
 
 
 def _tell_verified(recorded: RecordedRun, found: Verification) -> None:
     out = common.console()
     bits = "the same scores to the last digit" if found.same_bits else "scores differ in digits"
-    how = f"identical ({bits})" if found.identical else "NOT identical"
-    out.print(
-        f"{found.run_id}: {how}; {found.effects} model effects, {found.tokens} tokens compared",
-    )
+    how = {
+        "identical": f"identical ({bits})",
+        "different": "NOT identical",
+        "incomplete": f"identical where it could be compared ({bits})",
+        "nothing compared": "nothing could be compared",
+    }[found.verdict]
+    if found.effects:
+        how += f"; {found.effects} model effects, {found.tokens} tokens compared"
+    elif not found.refused:
+        how += ": the run asked no model"
+    out.print(f"{found.run_id}: {how}")
     for note in found.notes:
         out.print(f"  note: {note}")
     for effect, why in found.refused.items():

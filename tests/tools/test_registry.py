@@ -80,6 +80,9 @@ def test_the_digest_covers_declaration_and_code(folder: Path, tmp_path: Path) ->
         ("tool.py", "class Input(ToolInput)", "class Input", "a class Input that derives from"),
         ("tool.py", "(ToolOutput)", "(ReviewedOutput)", "lacks review_items, reviewed"),
         ("tool.py", "def run", "def walk", "a function `run"),
+        ("tool.py", "(request, context)", "(request)", "context: too many positional arguments"),
+        ("tool.py", "(request, context)", "(a, b, c)", "run(a, b, c) of the tool greet cannot be"),
+        ("tool.py", "(request, context)", "(a, *, context)", "write `run(input, context)`"),
         ("tool.py", "from .words", "from .worms", "does not import: ModuleNotFoundError"),
         ("tool.py", "def run(", "def run((", "does not import: SyntaxError"),
     ],
@@ -93,6 +96,16 @@ def test_what_is_wrong_with_a_tool_is_said(
         ToolRegistry(tmp_path / "tools").get("greet")
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "taken", ["request, context", "request, context, more=1", "*both", "request, /, *rest, a=1"]
+)
+def test_a_run_that_takes_input_and_context_is_a_tools(
+    folder: Path, tmp_path: Path, taken: str
+) -> None:
+    (folder / "tool.py").write_text(CODE.replace("request, context", taken))
+    assert ToolRegistry(tmp_path / "tools").get("greet").name == "greet"
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
     run = getattr(module, "run", None)
     if not callable(run):
         raise ToolError(f"{code} needs a function `run(input, context)`")
+    _check_run(run, code, spec.name)
     return Tool(
         spec=spec,
         Input=types["Input"],
@@ -153,6 +154,21 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
         digest=tool_digest(folder),
         skills=skills,
     )
+
+
+def _check_run(run: Callable[..., Any], code: Path, name: str) -> None:
+    """It is called with two arguments by position; whether it takes them is told now."""
+    try:
+        signature = inspect.signature(run)
+    except ValueError:  # Code of another language need not say what it takes.
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ToolError(
+            f"{code}: run{signature} of the tool {name} cannot be called with its input and "
+            f"context: {error}; write `run(input, context)`"
+        ) from None
 
 
 def _check_settings(settings: Any, folder: Path, spec: ToolSpec) -> None:

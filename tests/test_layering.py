@@ -13,9 +13,11 @@ MAY_IMPORT = {
     "terminal": set[str](),
     "documents": {"errors"},
     "loading": {"errors"},
+    "wording": set[str](),
     "writing": set[str](),
-    "policies": {"errors", "writing"},
-    "models": {"errors", "writing"},
+    "strict_yaml": {"wording"},
+    "policies": {"errors", "strict_yaml", "wording", "writing"},
+    "models": {"errors", "strict_yaml", "wording", "writing"},
     "traces": {"errors", "models", "terminal", "writing"},
     "tools": {"errors", "loading", "models"},
     # An agent is built from a project, which it knows only as a type.

@@ -76,7 +76,7 @@ def test_the_digest_covers_declaration_and_code(folder: Path, tmp_path: Path) ->
         ("tool.yaml", "name: greet", "name: salute", "rename the folder to salute"),
         ("tool.yaml", "kind: function", "kind: skill", "names no skill"),
         ("tool.yaml", "kind: function", "kind: magic", "is not a tool declaration: kind"),
-        ("tool.yaml", "kind: function", "kind: [", "cannot be read"),
+        ("tool.yaml", "kind: function", "kind: [", "line 4: not YAML: expected"),
         ("tool.py", "class Input(ToolInput)", "class Input", "a class Input that derives from"),
         ("tool.py", "(ToolOutput)", "(ReviewedOutput)", "lacks review_items, reviewed"),
         ("tool.py", "def run", "def walk", "a function `run"),

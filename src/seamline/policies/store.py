@@ -10,10 +10,11 @@ from typing import Literal, TypeAlias
 
 from seamline.errors import PolicyError
 from seamline.policies.lock import LOCK_NAME, Lock, read_lock, write_lock
-from seamline.policies.messages import did_you_mean, listed, policy_error, shown
+from seamline.policies.messages import policy_error
 from seamline.policies.model import Policy
 from seamline.policies.parse import load_policy
 from seamline.policies.versions import is_version, version_key
+from seamline.wording import did_you_mean, listed, shown
 from seamline.writing import exclusive
 
 __all__ = ["PRODUCTION", "PolicyProblem", "PolicyStore", "VersionState"]

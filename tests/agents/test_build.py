@@ -37,7 +37,7 @@ AGENT = "agents/sorter/agent.yaml"
     ("old", "new", "error", "says"),
     [
         ("name: sorter", "name: sorted", ConfigError, "its folder is 'sorter'"),
-        ("version: 0.2.0", "version: two", ConfigError, "version: String"),
+        ("version: 0.2.0", "version: two", ConfigError, "version (line 2): expected text"),
         ("  plan: sorter/plan@1.0.0\n", "", ConfigError, "`policies` lacks plan"),
         ("output: [check_words", "output: [check_word", ConfigError, "not among `tools`"),
         ("budget: {steps: 6", "budget: {stops: 6", ConfigError, "budget.stops"),
@@ -134,7 +134,7 @@ def test_open_names_what_is_missing(tmp_path: Path) -> None:
 def test_a_wrong_project_file_is_refused(project: Project) -> None:
     (project.root / "seamline.yaml").write_text("naem: shelf\n")
 
-    with pytest.raises(ConfigError, match="naem"):
+    with pytest.raises(ConfigError, match=r"naem \(line 1\): unknown key. Did you mean 'name'"):
         _ = project.spec
 
 

@@ -111,8 +111,8 @@ def test_a_run_that_takes_input_and_context_is_a_tools(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("{times: often}", "times: Input should be a valid integer"),
-        ("{tims: 2}", "tims: Extra inputs are not permitted"),
+        ("{times: often}", "times: expected a whole number, found 'often'"),
+        ("{tims: 2}", r"tims: unknown key. Did you mean 'times'\?"),
     ],
 )
 def test_a_mistyped_setting_is_told_when_the_tool_is_loaded(
@@ -125,7 +125,7 @@ def test_a_mistyped_setting_is_told_when_the_tool_is_loaded(
     (folder / "tool.yaml").write_text(YAML + "settings: {times: 2}\n")
     ToolRegistry(tmp_path / "tools").get("greet")
     (folder / "tool.yaml").write_text(YAML + f"settings: {settings}\n")
-    with pytest.raises(ToolError, match=rf"settings are wrong: {told}.*; tool.py has: times"):
+    with pytest.raises(ToolError, match=rf"settings are wrong: {told}"):
         ToolRegistry(tmp_path / "tools").get("greet")
 
 

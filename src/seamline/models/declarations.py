@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from seamline.errors import ConfigError
+from seamline.models.objections import objections
 from seamline.strict_yaml import Document, YamlFault, read_yaml_text
 
 __all__ = ["Declared", "read_declaration", "read_json", "read_yaml"]
@@ -37,7 +38,9 @@ def read_yaml(kind: type[M], file: Path, what: str, *, error: type[ConfigError] 
     try:
         return kind.model_validate(data)
     except ValidationError as cause:
-        raise error(f"{file} is not {what}: {_problems(cause)}") from cause
+        told = objections(cause, kind, document if document.data is not None else None)
+        empty = " (the file is empty)" if document.data is None else ""
+        raise error(f"{file} is not {what}{empty}: {told}") from cause
 
 
 def read_json(kind: type[M], file: Path, what: str, *, error: type[ConfigError] = ConfigError) -> M:
@@ -51,7 +54,7 @@ def read_json(kind: type[M], file: Path, what: str, *, error: type[ConfigError] 
     except OSError as cause:
         raise error(f"{file} cannot be read: {cause}") from cause
     except ValidationError as cause:
-        raise error(f"{file} is not {what}: {_problems(cause)}") from cause
+        raise error(f"{file} is not {what}: {objections(cause, kind)}") from cause
 
 
 def read_declaration(kind: type[D], file: Path, what: str) -> D:
@@ -82,9 +85,3 @@ def _document(file: Path, error: type[ConfigError]) -> Document:
     except YamlFault as cause:
         at = f", line {cause.line}" if cause.line is not None else ""
         raise error(f"{file}{at}: {cause}") from cause
-
-
-def _problems(error: ValidationError) -> str:
-    """What is wrong, each with its place; without the values, which may be secrets."""
-    found = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in found)

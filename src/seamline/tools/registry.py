@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from seamline.errors import ConfigError, ToolError
 from seamline.loading import load_module
 from seamline.models.declarations import read_yaml
+from seamline.models.objections import objections
 from seamline.tools.contract import ToolInput, ToolOutput, ToolSettings, ToolSpec
 from seamline.tools.decorator import tool_of
-from seamline.tools.definition import Tool, problems
+from seamline.tools.definition import Tool
 
 __all__ = ["ToolRegistry", "tool_digest"]
 
@@ -179,6 +180,5 @@ def _check_settings(settings: Any, folder: Path, spec: ToolSpec) -> None:
         settings.of(spec)
     except ValidationError as error:
         raise ToolError(
-            f"{folder / DECLARATION}: its settings are wrong: {problems(error)}; "
-            f"{CODE} has: {', '.join(settings.model_fields)}"
+            f"{folder / DECLARATION}: its settings are wrong: {objections(error, settings)}"
         ) from error

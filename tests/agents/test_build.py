@@ -64,6 +64,61 @@ def test_a_wrong_agent_is_refused_with_what_was_expected(
     assert any(one.level == "error" and says in one.message for one in check_project(project))
 
 
+def errors(project: Project) -> list[str]:
+    """What the check says is wrong with the agent, without the skill that is not shipped here."""
+    found = [one for one in check_project(project) if "decide" not in one.message]
+    return [one.message for one in found if one.level == "error"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "text: $input.text",
+            "text: $rate_words.ratings",
+            "find_words needs $rate_words.ratings, rate_words needs $find_words.words, so none of",
+        ),
+        (
+            "ratings: $rate_words.ratings",
+            "ratings: [$check_words.words]",
+            "check_words needs $check_words.words, so it can never run",
+        ),
+        (
+            "least: $policy.plan.values.least",
+            "least: many",
+            "find_words cannot take its input: least: expected a whole number, found 'many'",
+        ),
+        ("text: $input.text", "text: [a]", "text: expected text; put it in quotes, found a list"),
+    ],
+)
+def test_bindings_that_can_never_work_are_told(
+    edit: Edit, project: Project, old: str, new: str, says: str
+) -> None:
+    assert errors(project) == []
+    edit(AGENT, old, new)
+
+    [message] = errors(project)
+    assert says in message
+
+
+def test_a_policys_value_of_the_wrong_type_is_told(project: Project) -> None:
+    policy = project.root / "policies/sorter/plan/1.0.0.md"
+    lock = project.root / "policies/policies.lock"
+    text = policy.read_text()
+    assert "least: 5" in text
+    policy.write_text(text.replace("least: 5", "least: four"))
+    lock.unlink()
+
+    assert [one for one in errors(project) if "least: expected a whole number, found 'four'" in one]
+
+
+def test_what_is_not_required_waits_for_nothing(edit: Edit, project: Project) -> None:
+    edit(AGENT, "preferred: $answer", "preferred: $check_words.unit")
+    edit("tools/check_words/tool.py", "    words: tuple", '    unit: str = ""\n    words: tuple')
+
+    assert errors(project) == []
+
+
 def test_an_unknown_agent_is_named_with_the_nearest(project: Project) -> None:
     with pytest.raises(ConfigError, match="no agent 'sortre'; did you mean 'sorter'"):
         project.agent("sortre")

@@ -49,7 +49,7 @@ def refused(tmp_path: Path, kind: type, text: str) -> str:
         (
             "    input:",
             "    imput:",
-            "tools.find.imput (line 5): unknown key. Did you mean 'input'?",
+            "find.imput (line 5): unknown key. Did you mean 'input'?",
         ),
         ("name: one\n", "", ": name: it is missing; add it"),
         ("name: one", "name: One", "name (line 1): expected text that matches ^[a-z]"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from seamline.agents.assembly import bind_policies, bind_tools
+from seamline.agents.bindings import Reference, waiting_in_a_circle, wrong_constants
 from seamline.agents.build import agent_spec, check_bindings
 from seamline.agents.nodes import ALLOW, FINISH, FLAG, REFUSE
 from seamline.agents.spec import AgentSpec
@@ -166,7 +167,7 @@ def _agent(project: Project, name: str) -> tuple[list[Finding], set[str]]:
         check_bindings(spec, policies, tools)
     except SeamlineError as error:
         return [*found, _error(where, error)], set(spec.tools)
-    found += _tools(project, tools)
+    found += [*_tools(project, tools), *_bindings(project, spec, policies, where)]
     if spec.graph is None:
         found += [*_plan(policies["plan"]), *_choose(spec, policies["choose"], where)]
     elif not (project.root / "agents" / name / spec.graph).is_file():
@@ -187,6 +188,30 @@ def _tools(project: Project, tools: dict[str, AgentTool]) -> list[Finding]:
         if tool.skill is not None
         for finding in _try(f"tools/{name}/tool.yaml", partial(project.skills.get, tool.skill))
     ]
+
+
+def _bindings(
+    project: Project, spec: AgentSpec, policies: Mapping[str, Policy], where: str
+) -> Iterator[Finding]:
+    """Inputs that no run could give."""
+    tools = {name: project.tools.get(name) for name in spec.tools}
+    bindings = {name: binding.input for name, binding in spec.tools.items()}
+    circle = waiting_in_a_circle(bindings, {n: tool.input_fields() for n, tool in tools.items()})
+    if circle:
+        waits = ", ".join(f"{name} needs {reference}" for name, reference in circle)
+        yield _error(
+            where,
+            f"agent {spec.name}: {waits}, so {'it' if len(circle) == 1 else 'none of them'} can "
+            "never run; bind one of these inputs to something else",
+        )
+
+    def value_of(reference: Reference) -> object:
+        return policies[reference.source].values[reference.path[0]]
+
+    for name, tool in tools.items():
+        wrong = wrong_constants(bindings[name], tool.Input, value_of)
+        if wrong:
+            yield _error(where, f"agent {spec.name}: {name} cannot take its input: {wrong}")
 
 
 def _policy(slot: str, policy: Policy) -> Iterator[Finding]:

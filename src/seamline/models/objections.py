@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -48,7 +48,11 @@ _IN_KEY = "[key]"
 
 
 def objections(
-    error: ValidationError, kind: type[BaseModel], document: Document | None = None
+    error: ValidationError,
+    kind: type[BaseModel],
+    document: Document | None = None,
+    *,
+    only: Collection[str] | None = None,
 ) -> str:
     """Everything that is wrong, in one line: `place (line 3): expected …, found …; …`.
 
@@ -56,8 +60,13 @@ def objections(
         error: What pydantic raised.
         kind: What the declaration was read as; its fields are what a key may have been meant as.
         document: Where it was read from, for the lines.
+        only: The fields of `kind` that are told of; all by default.
     """
-    found = error.errors(include_url=False)
+    found = [
+        one
+        for one in error.errors(include_url=False)
+        if only is None or one["loc"][:1] in [(name,) for name in only]
+    ]
     line = document.line if document is not None else None
     return "; ".join(dict.fromkeys(_objection(one, kind, line) for one in found))
 

@@ -166,6 +166,19 @@ def test_the_check_tells_what_nothing_reaches(edit: Edit, project: Project) -> N
     assert any("no agent binds this tool" in one for one in warnings)
 
 
+def test_no_tool_is_unbound_while_an_agent_cannot_be_read(edit: Edit, project: Project) -> None:
+    broken = project.root / "agents" / "broken" / "agent.yaml"
+    broken.parent.mkdir()
+    broken.write_text("name: [")
+    edit(AGENT, "  check_words:\n    input: {ratings: $rate_words.ratings, unit: $$}\n", "")
+    edit(AGENT, "output: [check_words, rate_words]", "output: rate_words")
+    assert not any("no agent binds" in one.message for one in check_project(project))
+
+    broken.unlink()
+    [told] = [one for one in check_project(project) if "no agent binds" in one.message]
+    assert told.where == "tools/check_words"
+
+
 def test_a_draft_is_told_and_is_no_error(project: Project) -> None:
     text = (project.root / "policies/sorter/plan/1.1.0.md").read_text()
     draft = project.root / "policies/sorter/plan/1.2.0.md"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -36,19 +36,28 @@ class Finding:
 def check_project(project: Project) -> list[Finding]:
     """Everything that is wrong or odd in a project, errors first."""
     found = [*_declarations(project), *_policies(project), *_skills(project)]
-    bound: set[str] = set()
+    specs: list[AgentSpec | None] = []
     for name in project.agents():
-        findings, tools = _agent(project, name)
+        findings, spec = _agent(project, name)
         found += findings
-        bound |= tools
-    if not project.agents():
+        specs.append(spec)
+    if not specs:
         found.append(_warning("agents", "the project has no agent; add agents/<name>/agent.yaml"))
-    found += [
-        _warning(f"tools/{name}", "no agent binds this tool; bind it in an agent.yaml or delete it")
-        for name in project.tools.names()
-        if name not in bound
-    ]
+    found += _unbound_tools(project, specs)
     return sorted(dict.fromkeys(found), key=lambda one: one.level != "error")
+
+
+def _unbound_tools(project: Project, specs: Sequence[AgentSpec | None]) -> Iterator[Finding]:
+    """Nothing while an agent cannot be read (None): it may bind any of them."""
+    read = [spec for spec in specs if spec is not None]
+    if len(read) < len(specs):
+        return
+    bound = {name for spec in read for name in spec.tools}
+    for name in project.tools.names():
+        if name not in bound:
+            yield _warning(
+                f"tools/{name}", "no agent binds this tool; bind it in an agent.yaml or delete it"
+            )
 
 
 def _error(where: str, message: object) -> Finding:
@@ -150,29 +159,29 @@ def check_skills(project: Project) -> list[tuple[str, str]]:
     return checked
 
 
-def _agent(project: Project, name: str) -> tuple[list[Finding], set[str]]:
+def _agent(project: Project, name: str) -> tuple[list[Finding], AgentSpec | None]:
     where = f"agents/{name}/agent.yaml"
     try:
         spec = agent_spec(project, name)
     except SeamlineError as error:
-        return [_error(where, error)], set()
+        return [_error(where, error)], None
     found = _models(project, spec, where)
     try:
         policies = bind_policies(project, spec.name, spec.policies)
     except SeamlineError as error:
-        return [*found, _error(where, error)], set(spec.tools)
+        return [*found, _error(where, error)], spec
     found += [one for slot, policy in policies.items() for one in _policy(slot, policy)]
     try:
         tools = bind_tools(project, spec, lambda _: project.local_model)
         check_bindings(spec, policies, tools)
     except SeamlineError as error:
-        return [*found, _error(where, error)], set(spec.tools)
+        return [*found, _error(where, error)], spec
     found += [*_tools(project, tools), *_bindings(project, spec, policies, where)]
     if spec.graph is None:
         found += [*_plan(policies["plan"]), *_choose(spec, policies["choose"], where)]
     elif not (project.root / "agents" / name / spec.graph).is_file():
         found.append(_error(where, f"`graph` names {spec.graph}, which is not beside agent.yaml"))
-    return found, set(spec.tools)
+    return found, spec
 
 
 def _models(project: Project, spec: AgentSpec, where: str) -> list[Finding]:

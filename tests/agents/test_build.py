@@ -166,6 +166,44 @@ def test_the_check_tells_what_nothing_reaches(edit: Edit, project: Project) -> N
     assert any("no agent binds this tool" in one for one in warnings)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("tool.yaml", "kind: function", "kind: funktion", "expected 'skill', 'function'"),
+        ("tool.yaml", "kind: function", "kind: skill", "is of kind skill and names no skill"),
+        ("tool.py", "class Output(ToolOutput)", "class Output", "a class Output that derives"),
+        ("tool.py", "async def run(", "async def walk(", "needs a function `run(input, context)`"),
+        ("tool.py", "(given: Input, context: ToolContext)", "(given: Input)", "write `run(input,"),
+        ("tool.py", "async def run(", "async def run((", "does not import: SyntaxError"),
+    ],
+)
+def test_a_broken_tool_is_told_once_and_with_its_own_file(
+    edit: Edit, project: Project, file: str, old: str, new: str, says: str
+) -> None:
+    edit(f"tools/find_words/{file}", old, new)
+
+    [found] = [one for one in check_project(project) if says in one.message]
+    assert (found.level, found.where) == ("error", f"tools/find_words/{file}")
+
+
+def test_a_tool_that_is_not_there_is_told_with_the_agent(edit: Edit, project: Project) -> None:
+    edit(AGENT, "  find_words:", "  seek_words:")
+
+    [found] = [one for one in check_project(project) if "there is no tool" in one.message]
+    assert found.where == AGENT
+    assert "there is no tool 'seek_words'; did you mean" in found.message
+
+
+def test_a_broken_endpoint_is_told_once(edit: Edit, project: Project) -> None:
+    edit(AGENT, "orchestrator: local", "orchestrator: far")
+    file = project.root / "models" / "endpoints" / "far.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("name: far\nmodel: m\n")
+
+    [found] = [one for one in check_project(project) if "base_url: it is missing" in one.message]
+    assert found.where == "models/endpoints"
+
+
 def test_no_tool_is_unbound_while_an_agent_cannot_be_read(edit: Edit, project: Project) -> None:
     broken = project.root / "agents" / "broken" / "agent.yaml"
     broken.parent.mkdir()

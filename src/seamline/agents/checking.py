@@ -35,11 +35,18 @@ class Finding:
 
 def check_project(project: Project) -> list[Finding]:
     """Everything that is wrong or odd in a project, errors first."""
-    found = [*_declarations(project), *_policies(project), *_skills(project)]
+    found = [
+        *_declarations(project),
+        *_policies(project),
+        *_skills(project),
+        *_tools(project),
+    ]
     specs: list[AgentSpec | None] = []
+    told = {one.message for one in found}
     for name in project.agents():
         findings, spec = _agent(project, name)
-        found += findings
+        # What stands with its own file is not told again with each agent that uses it.
+        found += [one for one in findings if one.message not in told]
         specs.append(spec)
     if not specs:
         found.append(_warning("agents", "the project has no agent; add agents/<name>/agent.yaml"))
@@ -114,6 +121,19 @@ def _short(project: Project, path: str) -> str:
     return path.removeprefix(f"{project.root}/")
 
 
+def _tools(project: Project) -> list[Finding]:
+    """Each tool that does not load, with the file that is wrong."""
+    found: list[Finding] = []
+    for name in project.tools.names():
+        try:
+            project.tools.get(name)
+        except SeamlineError as error:
+            declaration = project.root / "tools" / name / "tool.yaml"
+            at_fault = "tool.yaml" if str(declaration) in str(error) else "tool.py"
+            found.append(_error(f"tools/{name}/{at_fault}", error))
+    return found
+
+
 def _skills(project: Project) -> list[Finding]:
     try:
         checked = check_skills(project)
@@ -171,12 +191,15 @@ def _agent(project: Project, name: str) -> tuple[list[Finding], AgentSpec | None
     except SeamlineError as error:
         return [*found, _error(where, error)], spec
     found += [one for slot, policy in policies.items() for one in _policy(slot, policy)]
+    unloaded = [one for tool in spec.tools for one in _try(where, partial(project.tools.get, tool))]
+    if unloaded:
+        return [*found, *unloaded], spec
     try:
         tools = bind_tools(project, spec, lambda _: project.local_model)
         check_bindings(spec, policies, tools)
     except SeamlineError as error:
         return [*found, _error(where, error)], spec
-    found += [*_tools(project, tools), *_bindings(project, spec, policies, where)]
+    found += [*_tool_skills(project, tools), *_bindings(project, spec, policies, where)]
     if spec.graph is None:
         found += [*_plan(policies["plan"]), *_choose(spec, policies["choose"], where)]
     elif not (project.root / "agents" / name / spec.graph).is_file():
@@ -190,7 +213,7 @@ def _models(project: Project, spec: AgentSpec, where: str) -> list[Finding]:
     return _try(where, lambda: project.skills.get(spec.model.decide))
 
 
-def _tools(project: Project, tools: dict[str, AgentTool]) -> list[Finding]:
+def _tool_skills(project: Project, tools: dict[str, AgentTool]) -> list[Finding]:
     return [
         finding
         for name, tool in tools.items()

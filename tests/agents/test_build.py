@@ -204,6 +204,20 @@ def test_a_broken_endpoint_is_told_once(edit: Edit, project: Project) -> None:
     assert found.where == "models/endpoints"
 
 
+def test_every_reference_to_a_policy_that_leads_nowhere_is_told(
+    edit: Edit, project: Project
+) -> None:
+    edit(AGENT, "sorter/plan@1.0.0", "sorter/plan@canary")
+    edit(AGENT, "sorter/answer@1.0.0", "sorter/answer@@1")
+    edit(AGENT, "sorter/choose@1.0.0", "sorter/review@1.0.0")
+
+    found = [one for one in check_project(project) if one.where == AGENT]
+    told = "\n".join(one.message for one in found if "decide" not in one.message)
+    assert "Set it with `seamline policies label sorter/plan canary 1.1.0`" in told
+    assert "'sorter/answer@@1' is no reference to a policy" in told
+    assert "slot 'choose' needs a policy of kind 'choose'" in told
+
+
 def test_no_tool_is_unbound_while_an_agent_cannot_be_read(edit: Edit, project: Project) -> None:
     broken = project.root / "agents" / "broken" / "agent.yaml"
     broken.parent.mkdir()

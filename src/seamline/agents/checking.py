@@ -186,13 +186,19 @@ def _agent(project: Project, name: str) -> tuple[list[Finding], AgentSpec | None
     except SeamlineError as error:
         return [_error(where, error)], None
     found = _models(project, spec, where)
-    try:
-        policies = bind_policies(project, spec.name, spec.policies)
-    except SeamlineError as error:
-        return [*found, _error(where, error)], spec
-    found += [one for slot, policy in policies.items() for one in _policy(slot, policy)]
+    policies: dict[str, Policy] = {}
+    unbound: list[Finding] = []
+    for slot, reference in spec.policies.items():
+        try:
+            policies |= bind_policies(project, spec.name, {slot: reference})
+        except SeamlineError as error:
+            unbound.append(_error(where, error))
+    found += [
+        *unbound,
+        *(one for slot, policy in policies.items() for one in _policy(slot, policy)),
+    ]
     unloaded = [one for tool in spec.tools for one in _try(where, partial(project.tools.get, tool))]
-    if unloaded:
+    if unbound or unloaded:
         return [*found, *unloaded], spec
     try:
         tools = bind_tools(project, spec, lambda _: project.local_model)

@@ -49,6 +49,8 @@ AGENT = "agents/sorter/agent.yaml"
         ("text: $input.text", "texts: $input.text", ToolError, "has no input texts"),
         ("values.least", "values.most", ToolError, "has: least"),
         ("unit: $$", "unit: $", ToolError, "is not a reference"),
+        ("unit: $$", "unit: .nan", ConfigError, "line 19: '.nan' is not a number that can be kept"),
+        ("seconds: 60", "seconds: .inf", ConfigError, "'.inf' is not a number that can be kept"),
         ("orchestrator: local", "orchestrator: nowhere", ConfigError, "no endpoint 'nowhere'"),
     ],
 )
@@ -239,6 +241,17 @@ def test_a_draft_is_told_and_is_no_error(project: Project) -> None:
     [found] = [one for one in check_project(project) if "1.2.0" in one.message]
     assert found.level == "warning"
     assert found.where == "policies/sorter/plan/1.2.0.md"
+
+
+def test_a_file_beside_the_versions_that_nothing_reads_is_told(project: Project) -> None:
+    folder = project.root / "policies/sorter/plan"
+    for name in ("3.0.0.txt", "1.0.0.jsonl", ".hidden"):
+        (folder / name).write_text("")
+    (project.root / "policies/sorter/README.txt").write_text("")
+
+    [found] = [one for one in check_project(project) if "nothing reads this" in one.message]
+    assert found.level == "warning"
+    assert found.where == "policies/sorter/plan/3.0.0.txt"
 
 
 def test_open_names_what_is_missing(tmp_path: Path) -> None:

@@ -102,7 +102,16 @@ def _policies(project: Project) -> list[Finding]:
                        if v not in locked}  # fmt: skip
     except SeamlineError as error:
         return [_error("policies", error)]
-    return [
+    strays = [
+        _warning(
+            _short(project, str(file)),
+            "nothing reads this file; a version of a policy is a file such as 1.0.0.md, its "
+            "examples are .jsonl: rename it, or move it out of the policy's folder",
+        )
+        for file in sorted(store.root.glob("*/*/*"))
+        if file.is_file() and file.suffix not in (".md", ".jsonl") and file.name[0] != "."
+    ]
+    return strays + [
         (_warning if one.path in drafts and "is not in" in one.message else _error)(
             _short(project, one.path), one.message
         )

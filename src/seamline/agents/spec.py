@@ -81,12 +81,10 @@ class Budget(_Frozen):
         Raises:
             InputError: One of them is no limit.
         """
-        given = {"steps": steps, "tokens": tokens, "seconds": seconds}
+        limits = {"steps": steps, "tokens": tokens, "seconds": seconds}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
         try:
-            return Budget.model_validate(
-                self.model_dump()
-                | {key: value for key, value in given.items() if value is not None}
-            )
+            return Budget.model_validate(self.model_dump() | given)
         except ValidationError as error:
             raise InputError(f"this is no budget: {objections(error, Budget)}") from error
 

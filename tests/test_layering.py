@@ -14,9 +14,11 @@ MAY_IMPORT = {
     "texts": set[str](),
     "documents": {"errors"},
     "loading": {"errors"},
+    "wording": set[str](),
     "writing": set[str](),
-    "policies": {"errors", "writing"},
-    "models": {"errors", "texts", "writing"},
+    "strict_yaml": {"wording"},
+    "policies": {"errors", "strict_yaml", "wording", "writing"},
+    "models": {"errors", "strict_yaml", "texts", "wording", "writing"},
     "traces": {"errors", "models", "terminal", "texts", "writing"},
     "tools": {"errors", "loading", "models", "texts"},
     # An agent is built from a project, which it knows only as a type.

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from seamline.errors import ConfigError
+from seamline.models.declarations import read_yaml
 
 if TYPE_CHECKING:
     from seamline.agents.agent import Agent
@@ -111,16 +111,7 @@ class Project:
         path = self.root / PROJECT_FILE
         if not path.is_file():
             return ProjectSpec(name=self.root.name)
-        try:
-            return ProjectSpec.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-        except ValidationError as error:
-            found = error.errors(include_url=False)[0]
-            where = ".".join(map(str, found["loc"])) or "the file"
-            raise ConfigError(
-                f"{path}: `{where}`: {found['msg']}; known keys are name, description, base"
-            ) from error
+        return read_yaml(ProjectSpec, path, "a project's declaration")
 
     # -- content
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ from seamline.cli.progress import Waiting
 from seamline.cli.results import show_result
 from seamline.cli.run import _ask  # pyright: ignore[reportPrivateUsage]
 from seamline.errors import ModelError
+
+Seamline = Callable[..., "subprocess.CompletedProcess[str]"]
 
 EVIL = "\x1b]0;owned\x1b\\\x9b2J\u202e[link=https://example.org]x[/link]:smile:"
 SEEN = " ]0;owned \\ 2J[link=https://example.org]x[/link]:smile:"
@@ -197,3 +200,64 @@ def test_an_error_is_told_though_nobody_reads_its_json(shelf: Path) -> None:
 
     assert code == PIPE_CLOSED
     assert told.startswith("error: no base or embedder 'unknown'")
+
+
+NOISY = """import sys
+import threading
+import time
+
+print("noise of the import")
+
+
+async def run(given: Input, context: ToolContext) -> Output:
+    print("noise of a call")
+    sys.stdout.buffer.write(b"noise in bytes\\n")
+"""
+THREAD = (
+    '    threading.Thread(target=lambda: (time.sleep(1), print("noise of a thread"))).start()\n'
+)
+
+
+def noisy(shelf: Path, more: str = "") -> None:
+    """A tool that prints when it is imported and when it is called."""
+    code = shelf / "tools" / "find_words" / "tool.py"
+    start, head, rest = code.read_text().partition(
+        "async def run(given: Input, context: ToolContext) -> Output:\n"
+    )
+    assert head
+    code.write_text(start + NOISY + more + rest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "kinds"),
+    [
+        (["run", "sorter", "The garden in winter is greenish.", "--json"], "run_id", 4),
+        (["tools", "call", "find_words", "--input", '{"text": "a garden"}', "--json"], "words", 4),
+        (["tools", "call", "find_words", "--input", "{}", "--json"], "error", 1),
+        (["check", "--json"], "findings", 1),
+    ],
+)
+def test_what_a_tool_prints_does_not_stand_in_the_json(
+    shelf: Path, seamline: Seamline, arguments: list[str], key: str, kinds: int
+) -> None:
+    noisy(shelf, THREAD)
+
+    done = seamline(*arguments)
+
+    assert key in json.loads(done.stdout)
+    assert len({line for line in done.stderr.splitlines() if line.startswith("noise")}) == kinds
+
+
+def test_what_a_tool_prints_for_people_stays_on_stdout(shelf: Path) -> None:
+    noisy(shelf)
+    line = ["tools", "call", "find_words", "--input", '{"text": "a garden"}']
+    arguments = [*line, "--project", str(shelf)]
+
+    before = sys.stdout
+    found = CliRunner().invoke(app, arguments)
+    as_json = CliRunner().invoke(app, [*arguments, "--json"])
+
+    assert sys.stdout is before
+    assert "noise of a call" in found.stdout
+    assert "noise of a call" in as_json.stderr
+    assert json.loads(as_json.stdout) == {"words": ["garden"]}

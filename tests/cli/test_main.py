@@ -88,6 +88,7 @@ def test_check_finds_what_is_wrong(shelf: Path) -> None:
     found = call("check", "--project", str(shelf))
     assert found.exit_code == 2
     assert "gives no 'size'" in found.stdout
+    assert found.stdout.endswith(": 1 error, 0 warnings\n")
 
 
 def test_init_writes_a_project_that_checks_and_overwrites_nothing(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_divergence_exits_with_its_own_code_and_names_the_effect(
 def test_a_change_needs_the_mode() -> None:
     code, _, err = invoke(RUN, "--policy", "icd10_coder/plan@1.0.0")
     assert code == 2
-    assert "--mode fork" in err
+    assert "only a fork takes --policy; add --mode fork" in err
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def test_exit_codes_of_results(shelf: Path, arguments: list[str], code: int, sta
         (["--file", ""], "is a folder; pass one file"),
         ([GARDEN, "--endpoint", "gone"], "no endpoint 'gone'"),
         ([GARDEN, "--endpoint", ""], "no endpoint ''"),
+        ([GARDEN, "--budget-seconds", "inf"], "seconds: expected a finite number, found inf"),
         (["--resume", "nope", "--answer", "x"], "no run"),
         (["--resume", "nope"], "no run"),
     ],

@@ -385,7 +385,7 @@ def test_declaration_errors_name_file_and_field(declared: dict[str, Any], tmp_pa
     ):
         BaseSpec.load(file)
     file.write_text("a: [")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="line 1: not YAML"):
         BaseSpec.load(file)
     other = tmp_path / "other.yaml"
     other.write_text(json.dumps(declared))

@@ -61,7 +61,7 @@ def test_otherwise_may_have_a_reason_and_a_text(plan_text: str, parse: Parse) ->
     [
         ("---\nname", "name", "line 1: expected '---' as the first line"),
         ("]\n---\nsystem", "]\nsystem", "line 1: the front matter is never closed"),
-        ("kind: plan", "kind: [plan", "the front matter is not YAML"),
+        ("kind: plan", "kind: [plan", "line 5: not YAML: expected"),
         ("threshold", "treshold", "line 10: unknown key 'treshold' in config"),
         ("threshold", "treshold", "Did you mean 'threshold'?"),
         ("otherwise", "othrwise", "Did you mean 'otherwise'?"),

@@ -22,7 +22,25 @@ def test_a_draft_is_got_by_version_and_digest_only(store: PolicyStore) -> None:
     assert store.get(f"desk/plan@{policy.digest[:19]}") == policy
     with pytest.raises(PolicyError, match="has no label 'production'") as caught:
         store.get("desk/plan")
-    assert "seamline policies label desk/plan production 1.0.0" in str(caught.value)
+    assert str(caught.value).endswith(
+        "Set it with `seamline policies lock`, then "
+        "`seamline policies label desk/plan production 1.0.0`"
+    )
+    store.lock()
+    with pytest.raises(PolicyError, match="has no label 'production'") as caught:
+        store.get("desk/plan")
+    assert str(caught.value).endswith(
+        "Set it with `seamline policies label desk/plan production 1.0.0`"
+    )
+
+
+@pytest.mark.parametrize("at", ["@1", "Production", "sha256", "1.0"])
+def test_what_can_be_no_label_is_not_to_be_set(store: PolicyStore, at: str) -> None:
+    with pytest.raises(PolicyError, match="is no reference to a policy") as caught:
+        store.get(f"desk/plan@{at}")
+    assert "Write AGENT/NAME@VERSION or AGENT/NAME@LABEL" in str(caught.value)
+    assert f"'desk/plan@{at}'" in str(caught.value)
+    assert "policies label" not in str(caught.value)
 
 
 def test_labels_and_versions(store: PolicyStore, put: Put, plan_text: str) -> None:

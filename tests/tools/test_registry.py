@@ -79,10 +79,13 @@ def test_the_digest_covers_declaration_and_code(folder: Path, tmp_path: Path) ->
         ("tool.yaml", "name: greet", "name: salute", "rename the folder to salute"),
         ("tool.yaml", "kind: function", "kind: skill", "names no skill"),
         ("tool.yaml", "kind: function", "kind: magic", "is not a tool declaration: kind"),
-        ("tool.yaml", "kind: function", "kind: [", "cannot be read"),
+        ("tool.yaml", "kind: function", "kind: [", "line 4: not YAML: expected"),
         ("tool.py", "class Input(ToolInput)", "class Input", "a class Input that derives from"),
         ("tool.py", "(ToolOutput)", "(ReviewedOutput)", "lacks review_items, reviewed"),
         ("tool.py", "def run", "def walk", "a function `run"),
+        ("tool.py", "(request, context)", "(request)", "context: too many positional arguments"),
+        ("tool.py", "(request, context)", "(a, b, c)", "run(a, b, c) of the tool greet cannot be"),
+        ("tool.py", "(request, context)", "(a, *, context)", "write `run(input, context)`"),
         ("tool.py", "from .words", "from .worms", "does not import: ModuleNotFoundError"),
         ("tool.py", "def run(", "def run((", "does not import: SyntaxError"),
     ],
@@ -99,10 +102,20 @@ def test_what_is_wrong_with_a_tool_is_said(
 
 
 @pytest.mark.parametrize(
+    "taken", ["request, context", "request, context, more=1", "*both", "request, /, *rest, a=1"]
+)
+def test_a_run_that_takes_input_and_context_is_a_tools(
+    folder: Path, tmp_path: Path, taken: str
+) -> None:
+    (folder / "tool.py").write_text(CODE.replace("request, context", taken))
+    assert ToolRegistry(tmp_path / "tools").get("greet").name == "greet"
+
+
+@pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("{times: often}", "times: Input should be a valid integer"),
-        ("{tims: 2}", "tims: Extra inputs are not permitted"),
+        ("{times: often}", "times: expected a whole number, found 'often'"),
+        ("{tims: 2}", r"tims: unknown key. Did you mean 'times'\?"),
     ],
 )
 def test_a_mistyped_setting_is_told_when_the_tool_is_loaded(
@@ -115,7 +128,7 @@ def test_a_mistyped_setting_is_told_when_the_tool_is_loaded(
     (folder / "tool.yaml").write_text(YAML + "settings: {times: 2}\n")
     ToolRegistry(tmp_path / "tools").get("greet")
     (folder / "tool.yaml").write_text(YAML + f"settings: {settings}\n")
-    with pytest.raises(ToolError, match=rf"settings are wrong: {told}.*; tool.py has: times"):
+    with pytest.raises(ToolError, match=rf"settings are wrong: {told}"):
         ToolRegistry(tmp_path / "tools").get("greet")
 
 

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any, Literal
 
-from seamline.errors import ToolError
+from pydantic import ValidationError
 
-__all__ = ["MISSING", "Reference", "references", "resolve_binding", "stale_after_answer"]
+from seamline.errors import ToolError
+from seamline.models.objections import objections
+from seamline.tools.contract import ToolInput
+
+__all__ = [
+    "MISSING",
+    "Reference",
+    "references",
+    "resolve_binding",
+    "stale_after_answer",
+    "waiting_in_a_circle",
+    "wrong_constants",
+]
 
 ReferenceKind = Literal["input", "answer", "tool", "policy"]
 
@@ -136,3 +150,58 @@ def stale_after_answer(tools: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if not more:
             return [name for name in tools if name in stale]
         stale |= more
+
+
+def waiting_in_a_circle(
+    tools: Mapping[str, Mapping[str, Any]], required: Mapping[str, Mapping[str, bool]]
+) -> list[tuple[str, str]]:
+    """Tools of which none can ever run first, each with the reference that it waits for.
+
+    A field that is not required is left out while its source has not run, so nothing waits
+    for that.
+
+    Args:
+        tools: The binding of each tool.
+        required: The fields of each tool's input, and whether each is required.
+    """
+    waits = {
+        name: {
+            reference.source: reference.text
+            for field, value in binding.items()
+            if required[name].get(field)
+            for reference in references(value)
+            if reference.kind == "tool"
+        }
+        for name, binding in tools.items()
+    }
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return [(later, waits[later][earlier]) for earlier, later in pairwise(circle)][::-1]
+    return []
+
+
+def wrong_constants(
+    binding: Mapping[str, Any], takes: type[ToolInput], value_of: Callable[[Reference], Any]
+) -> str:
+    """What a tool's input cannot take of what its binding says outright; empty where it can.
+
+    Args:
+        binding: The binding.
+        takes: The tool's input.
+        value_of: The value of a reference to a policy's.
+    """
+
+    def known(reference: Reference) -> Any:
+        return value_of(reference) if reference.kind == "policy" else MISSING
+
+    resolved = {field: resolve_binding(value, known) for field, value in binding.items()}
+    constants = {field: value for field, value in resolved.items() if value is not MISSING}
+    try:
+        takes.model_validate(constants)
+    except ValidationError as error:
+        return objections(error, takes, only=constants)
+    except Exception:  # A validator of the tool's own, which may need what is not known yet.
+        return ""
+    return ""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from seamline.errors import ConfigError
+from seamline.errors import ConfigError, InputError
 from seamline.models.declarations import read_yaml
+from seamline.models.objections import objections
 
 __all__ = [
     "OPTIONAL_SLOTS",
@@ -37,7 +38,7 @@ OPTIONAL_SLOTS: frozenset[str] = frozenset({"guard_input", "review", "clarify", 
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class InputLimits(_Frozen):
@@ -81,11 +82,17 @@ class Budget(_Frozen):
         tokens: int | None = None,
         seconds: float | None = None,
     ) -> Budget:
-        """The budget with every limit that was given put in the place of its own."""
-        given = {"steps": steps, "tokens": tokens, "seconds": seconds}
-        return Budget.model_validate(
-            self.model_dump() | {key: value for key, value in given.items() if value is not None}
-        )
+        """The budget with every limit that was given put in the place of its own.
+
+        Raises:
+            InputError: One of them is no limit.
+        """
+        limits = {"steps": steps, "tokens": tokens, "seconds": seconds}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        try:
+            return Budget.model_validate(self.model_dump() | given)
+        except ValidationError as error:
+            raise InputError(f"this is no budget: {objections(error, Budget)}") from error
 
 
 class AgentSpec(_Frozen):

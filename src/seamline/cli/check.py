@@ -41,6 +41,11 @@ def check(project: common.ProjectOption = None, json: common.JsonOption = False)
             line = Text.assemble((one.level, style), f"  {one.where}: {one.message}")
             out.print(line, soft_wrap=True)
         agents = ", ".join(opened.agents()) or "no agents"
-        verdict = f"{errors} errors, {len(found) - errors} warnings" if found else "nothing wrong"
+        counted = f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}"
+        verdict = counted if found else "nothing wrong"
         out.print(f"{opened.root} ({agents}): {verdict}", soft_wrap=True)
     raise typer.Exit(2 if errors else 0)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

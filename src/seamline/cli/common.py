@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
@@ -88,6 +89,9 @@ ProjectOption = Annotated[
     ),
 ]
 
+_json_stream: ContextVar[TextIO | None] = ContextVar("json_stream", default=None)
+"""The stdout that is kept for JSON while a command with `--json` works."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -112,24 +116,25 @@ def _console(stream: TextIO) -> Console:
 
 
 def emit_json(value: Any) -> None:
-    """Print a value as JSON on stdout."""
+    """Print a value as JSON on stdout, also where everything else is kept away from it."""
+    out = _json_stream.get() or sys.stdout
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=str)
     # JSON itself escapes no more than the first 32 of what a terminal would obey.
     text = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     try:
         # Bytes, so that a terminal or pipe of another encoding does not break the output.
-        sys.stdout.flush()
-        stream = getattr(sys.stdout, "buffer", None)
+        out.flush()
+        stream = getattr(out, "buffer", None)
         if stream is None:
-            sys.stdout.write(text + "\n")
+            out.write(text + "\n")
         else:
             # Half of a surrogate pair has no UTF-8; escaped like this it is JSON again.
             stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
-        sys.stdout.flush()
+        out.flush()
     except BrokenPipeError:
         from seamline.cli.console import end_quietly
 
-        end_quietly(sys.stdout)
+        end_quietly(out)
 
 
 def exit_code(error: BaseException) -> int:
@@ -160,31 +165,56 @@ def fail(error: BaseException) -> typer.Exit:
 
 
 def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """The command, with every error told in one line and exited with its documented code."""
+    """The command, with every error told in one line and exited with its documented code.
+
+    With `--json`, whatever is printed while it works goes to stderr; `emit_json` alone writes
+    to stdout.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
-        except Exception as error:
-            # Usage errors of the command-line parser know how to print themselves.
-            if hasattr(error, "format_message"):
+        json = kwargs.get("json") is True
+        with _stdout_for_json() if json else contextlib.nullcontext():
+            try:
+                return command(*args, **kwargs)
+            except (typer.Exit, typer.Abort):
                 raise
-            ending = fail(error)
-            if kwargs.get("json") is True:
-                told: dict[str, Any] = {"error": str(error), "error_type": type(error).__name__}
-                if isinstance(error, DivergenceError):
-                    told["divergence"] = {
-                        "effect": error.effect,
-                        "record": error.record,
-                        "fields": error.fields,
-                    }
-                emit_json(told)
-            raise ending from None
+            except Exception as error:
+                # Usage errors of the command-line parser know how to print themselves.
+                if hasattr(error, "format_message"):
+                    raise
+                ending = fail(error)
+                if json:
+                    emit_json(_as_json(error))
+                raise ending from None
 
     return run
+
+
+@contextlib.contextmanager
+def _stdout_for_json() -> Iterator[None]:
+    """What tools and other code of a project print goes to stderr meanwhile."""
+    real = sys.stdout
+    token = _json_stream.set(real)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        _json_stream.reset(token)
+        # A thread that a tool left behind may print until the process, now done, has ended.
+        if real is not sys.__stdout__:
+            sys.stdout = real
+
+
+def _as_json(error: Exception) -> dict[str, Any]:
+    told: dict[str, Any] = {"error": str(error), "error_type": type(error).__name__}
+    if isinstance(error, DivergenceError):
+        told["divergence"] = {
+            "effect": error.effect,
+            "record": error.record,
+            "fields": error.fields,
+        }
+    return told
 
 
 def not_empty(value: str | None) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from seamline.errors import ConfigError
+from seamline.models.objections import objections
+from seamline.strict_yaml import Document, YamlFault, read_yaml_text
 
 __all__ = ["Declared", "read_declaration", "read_json", "read_yaml"]
 
@@ -26,16 +27,20 @@ D = TypeVar("D", bound=Declared)
 def read_yaml(kind: type[M], file: Path, what: str, *, error: type[ConfigError] = ConfigError) -> M:
     """What `file` declares; `what` says in an error what the file should have been.
 
+    An empty file declares nothing, which is enough where every key may be left out.
+
     Raises:
-        ConfigError: The file is missing, is no YAML, or does not hold what `kind` asks for;
-            as `error`, where that is given.
+        ConfigError: The file is missing, is no YAML (or not that of `strict_yaml`), or does not
+            hold what `kind` asks for; as `error`, where that is given.
     """
+    document = _document(file, error)
+    data = {} if document.data is None else document.data
     try:
-        return kind.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise error(f"{file} cannot be read: {cause}") from cause
+        return kind.model_validate(data)
     except ValidationError as cause:
-        raise error(f"{file} is not {what}: {_problems(cause)}") from cause
+        told = objections(cause, kind, document if document.data is not None else None)
+        empty = " (the file is empty)" if document.data is None else ""
+        raise error(f"{file} is not {what}{empty}: {told}") from cause
 
 
 def read_json(kind: type[M], file: Path, what: str, *, error: type[ConfigError] = ConfigError) -> M:
@@ -49,7 +54,7 @@ def read_json(kind: type[M], file: Path, what: str, *, error: type[ConfigError] 
     except OSError as cause:
         raise error(f"{file} cannot be read: {cause}") from cause
     except ValidationError as cause:
-        raise error(f"{file} is not {what}: {_problems(cause)}") from cause
+        raise error(f"{file} is not {what}: {objections(cause, kind)}") from cause
 
 
 def read_declaration(kind: type[D], file: Path, what: str) -> D:
@@ -67,7 +72,16 @@ def read_declaration(kind: type[D], file: Path, what: str) -> D:
     return found
 
 
-def _problems(error: ValidationError) -> str:
-    """What is wrong, each with its place; without the values, which may be secrets."""
-    found = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in found)
+def _document(file: Path, error: type[ConfigError]) -> Document:
+    try:
+        data = file.read_bytes()
+    except OSError as cause:
+        raise error(f"{file} cannot be read: {cause.strerror}") from cause
+    try:
+        return read_yaml_text(data.decode("utf-8"))
+    except UnicodeDecodeError as cause:
+        line = data[: cause.start].count(b"\n") + 1
+        raise error(f"{file}, line {line}: not UTF-8; save the file as UTF-8") from cause
+    except YamlFault as cause:
+        at = f", line {cause.line}" if cause.line is not None else ""
+        raise error(f"{file}{at}: {cause}") from cause

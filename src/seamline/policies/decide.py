@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from seamline.policies.messages import listed, policy_error
+from seamline.policies.messages import policy_error
 from seamline.policies.model import NONE, Policy
+from seamline.wording import listed
 
 __all__ = [
     "Decision",

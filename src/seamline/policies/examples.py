@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seamline.policies.messages import did_you_mean, listed, policy_error, shown
+from seamline.policies.messages import policy_error
 from seamline.policies.model import Example
+from seamline.wording import did_you_mean, listed, shown
 
 __all__ = ["EXAMPLES_VARIABLE", "MAX_EXAMPLES", "read_examples"]
 

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
+from seamline.policies.messages import policy_error
+from seamline.strict_yaml import Document, YamlFault, read_yaml_text
+from seamline.wording import shown
 
-from seamline.policies.messages import policy_error, shown
-
-__all__ = ["Body", "FrontMatter", "split_body", "split_policy"]
-
-Loc = tuple[str | int, ...]
-
-_TAG = "tag:yaml.org,2002:"
-_SCALARS = frozenset(_TAG + name for name in ("bool", "float", "int", "null", "str"))
-# JSON has no dates, and `<<` and `=` are text here: what was written is what is meant.
-_AS_WRITTEN = frozenset(_TAG + name for name in ("merge", "timestamp", "value"))
+__all__ = ["Body", "split_body", "split_policy"]
 
 _FENCE = "---"
 _PARTS = ("system", "user")
-
-
-@dataclass(frozen=True)
-class FrontMatter:
-    """The front matter as plain JSON, and the line of each of its values."""
-
-    data: dict[str, Any]
-    lines: Mapping[Loc, int]
-
-    def line(self, loc: Loc) -> int:
-        """The line of a value, or of the nearest enclosing one."""
-        while loc not in self.lines and loc:
-            loc = loc[:-1]
-        return self.lines.get(loc, 1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +24,7 @@ class Body:
     user_line: int
 
 
-def split_policy(text: str, *, where: str) -> tuple[FrontMatter, Body]:
+def split_policy(text: str, *, where: str) -> tuple[Document, Body]:
     """The front matter and the body of a policy file.
 
     Raises:
@@ -68,7 +44,7 @@ def split_policy(text: str, *, where: str) -> tuple[FrontMatter, Body]:
         raise policy_error(
             where, "the front matter is never closed; add a '---' line after it", line=1
         )
-    front = _read_yaml("\n".join(lines[1:end]), where=where)
+    front = _front_matter("\n".join(lines[1:end]), where=where)
     return front, split_body(lines[end + 1 :], first_line=end + 2, where=where)
 
 
@@ -122,93 +98,13 @@ def split_body(lines: list[str], *, first_line: int, where: str) -> Body:
     )
 
 
-def _read_yaml(text: str, *, where: str) -> FrontMatter:
+def _front_matter(text: str, *, where: str) -> Document:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise policy_error(
-            where,
-            f"the front matter is not YAML: {error.problem or error.context}",
-            line=mark.line + 2 if mark is not None else None,
-        ) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise policy_error(where, f"the front matter is not YAML: {reason}") from None
-    if not isinstance(node, yaml.MappingNode):
+        front = read_yaml_text(text, first_line=2)
+    except YamlFault as fault:
+        raise policy_error(where, str(fault), line=fault.line) from None
+    if not isinstance(front.data, dict):
         raise policy_error(
             where, "the front matter must be a mapping of keys (name, version, …)", line=2
         )
-    reader = _Reader(where)
-    try:
-        data = reader.value(node, ())
-    except RecursionError:
-        raise policy_error(where, "the front matter is nested too deeply") from None
-    return FrontMatter(data=data, lines=reader.lines)
-
-
-class _Reader:
-    """Turns YAML nodes into JSON values, remembering lines and refusing what JSON lacks."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.lines: dict[Loc, int] = {}
-        self._seen: set[int] = set()
-        self._scalars = yaml.SafeLoader("")
-
-    def value(self, node: Any, loc: Loc) -> Any:
-        line = node.start_mark.line + 2
-        self.lines.setdefault(loc, line)
-        # A node met twice is an alias: a few lines of them can unfold to gigabytes.
-        if id(node) in self._seen:
-            raise policy_error(self.where, "YAML aliases (*name) are not supported", line=line)
-        self._seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, loc)
-        if isinstance(node, yaml.SequenceNode):
-            self._plain_tag(node, _TAG + "seq", line)
-            return [self.value(item, (*loc, i)) for i, item in enumerate(node.value)]
-        return self._scalar(node, line)
-
-    def _mapping(self, node: Any, loc: Loc) -> dict[str, Any]:
-        self._plain_tag(node, _TAG + "map", node.start_mark.line + 2)
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 2
-            key = self.value(key_node, (*loc, "\0key"))
-            del self.lines[(*loc, "\0key")]
-            if not isinstance(key, str):
-                raise policy_error(
-                    self.where,
-                    f"a key must be text, found {shown(key)}; put it in quotes",
-                    line=line,
-                )
-            if key in result:
-                raise policy_error(self.where, f"the key {shown(key)} is given twice", line=line)
-            self.lines[(*loc, key)] = line
-            result[key] = self.value(value_node, (*loc, key))
-        return result
-
-    def _plain_tag(self, node: Any, expected: str, line: int) -> None:
-        if node.tag != expected:
-            raise policy_error(
-                self.where, f"YAML tag {shown(node.tag)} is not supported", line=line
-            )
-
-    def _scalar(self, node: Any, line: int) -> str | int | float | bool | None:
-        if node.tag in _AS_WRITTEN:
-            return str(node.value)
-        if node.tag not in _SCALARS:
-            raise policy_error(
-                self.where, f"YAML tag {shown(node.tag)} is not supported", line=line
-            )
-        try:
-            value = self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError):
-            raise policy_error(
-                self.where, f"cannot read the value {shown(node.value)}", line=line
-            ) from None
-        if isinstance(value, float) and not math.isfinite(value):
-            raise policy_error(self.where, f"{shown(node.value)} is not a number", line=line)
-        found: str | int | float | bool | None = value
-        return found
+    return front

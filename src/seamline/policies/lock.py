@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from seamline.policies.messages import policy_error, shown
+from seamline.policies.messages import policy_error
 from seamline.policies.versions import is_version, version_key
+from seamline.wording import shown
 from seamline.writing import replace_file
 
 __all__ = ["LOCK_NAME", "Lock", "read_lock", "write_lock"]

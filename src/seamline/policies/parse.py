@@ -11,8 +11,8 @@ import regex
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seamline.policies import digest, examples, schemas, templates
-from seamline.policies.frontmatter import Body, FrontMatter, split_policy
-from seamline.policies.messages import did_you_mean, listed, policy_error, shown
+from seamline.policies.frontmatter import Body, split_policy
+from seamline.policies.messages import policy_error
 from seamline.policies.model import (
     NONE,
     ChangelogEntry,
@@ -26,6 +26,8 @@ from seamline.policies.model import (
 )
 from seamline.policies.pii import PII_KINDS
 from seamline.policies.versions import is_version
+from seamline.strict_yaml import Document
+from seamline.wording import did_you_mean, listed, shown
 
 __all__ = ["MAX_POLICY_BYTES", "load_policy", "parse_policy"]
 
@@ -189,7 +191,7 @@ def _check_size(size: int, where: str) -> None:
 
 
 class _Parser:
-    def __init__(self, front: FrontMatter, body: Body, path: Path) -> None:
+    def __init__(self, front: Document, body: Body, path: Path) -> None:
         self.front = front
         self.body = body
         self.path = path

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from seamline.policies import schemas, templates
 from seamline.policies.digest import canonical_json, digest_of
 from seamline.policies.examples import EXAMPLES_VARIABLE
-from seamline.policies.messages import did_you_mean, listed, policy_error
+from seamline.policies.messages import policy_error
 from seamline.policies.model import Example, Policy, Rule
 from seamline.policies.similarity import likeness, trigrams
+from seamline.wording import did_you_mean, listed
 
 __all__ = ["Rendered", "render", "render_say"]
 

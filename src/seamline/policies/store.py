@@ -10,10 +10,11 @@ from typing import Literal, TypeAlias
 
 from seamline.errors import PolicyError
 from seamline.policies.lock import LOCK_NAME, Lock, read_lock, write_lock
-from seamline.policies.messages import did_you_mean, listed, policy_error, shown
+from seamline.policies.messages import policy_error
 from seamline.policies.model import Policy
 from seamline.policies.parse import load_policy
 from seamline.policies.versions import is_version, version_key
+from seamline.wording import did_you_mean, listed, shown
 from seamline.writing import exclusive
 
 __all__ = ["PRODUCTION", "PolicyProblem", "PolicyStore", "VersionState"]
@@ -158,7 +159,7 @@ class PolicyStore:
         Raises:
             PolicyError: The version is not locked, was edited, or the label is not a word.
         """
-        if not _LABEL.fullmatch(label) or label == "sha256":
+        if not _is_label(label):
             raise PolicyError(
                 f"label {shown(label)} must be lower-case letters, digits, '-' and '_'"
             )
@@ -276,10 +277,21 @@ class PolicyStore:
         labels = lock.labels.get(name, {})
         label = want or PRODUCTION
         if label not in labels:
+            there = f"labels: {listed(sorted(labels))}; versions: {listed(known)}"
+            near = did_you_mean(label, [*labels, *known])
+            if not _is_label(label):
+                raise PolicyError(
+                    f"{shown(f'{name}@{label}')} is no reference to a policy ({there}).{near} "
+                    "Write AGENT/NAME@VERSION or AGENT/NAME@LABEL"
+                )
+            first = (
+                ""
+                if known[-1] in lock.policies.get(name, {})
+                else ("`seamline policies lock`, then ")
+            )
             raise PolicyError(
-                f"policy '{name}' has no label {shown(label)} (labels: {listed(sorted(labels))}; "
-                f"versions: {listed(known)}).{did_you_mean(label, [*labels, *known])} Set it with "
-                f"`seamline policies label {name} {label} {known[-1]}`"
+                f"policy '{name}' has no label {shown(label)} ({there}).{near} Set it with "
+                f"{first}`seamline policies label {name} {label} {known[-1]}`"
             )
         return labels[label]
 
@@ -326,3 +338,7 @@ class PolicyStore:
             f"no policy {shown(name)} in {self.root}; there are: {listed(sorted(files))}."
             f"{did_you_mean(name, files)}"
         )
+
+
+def _is_label(word: str) -> bool:
+    return _LABEL.fullmatch(word) is not None and word != "sha256"

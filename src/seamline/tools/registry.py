@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from seamline.errors import ConfigError, ToolError
 from seamline.loading import load_module
 from seamline.models.declarations import read_yaml
+from seamline.models.objections import objections
 from seamline.tools.contract import ToolInput, ToolOutput, ToolSettings, ToolSpec
 from seamline.tools.decorator import tool_of
-from seamline.tools.definition import Tool, problems
+from seamline.tools.definition import Tool
 
 __all__ = ["ToolRegistry", "tool_digest"]
 
@@ -145,6 +146,7 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
     run = getattr(module, "run", None)
     if not callable(run):
         raise ToolError(f"{code} needs a function `run(input, context)`")
+    _check_run(run, code, spec.name)
     return Tool(
         spec=spec,
         Input=types["Input"],
@@ -155,6 +157,21 @@ def _load(folder: Path, spec: ToolSpec, skills: Path) -> Tool:
     )
 
 
+def _check_run(run: Callable[..., Any], code: Path, name: str) -> None:
+    """It is called with two arguments by position; whether it takes them is told now."""
+    try:
+        signature = inspect.signature(run)
+    except ValueError:  # Code of another language need not say what it takes.
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ToolError(
+            f"{code}: run{signature} of the tool {name} cannot be called with its input and "
+            f"context: {error}; write `run(input, context)`"
+        ) from None
+
+
 def _check_settings(settings: Any, folder: Path, spec: ToolSpec) -> None:
     """Settings that the tool would stumble over when it runs are told now."""
     if not (isinstance(settings, type) and issubclass(settings, ToolSettings)):
@@ -163,6 +180,5 @@ def _check_settings(settings: Any, folder: Path, spec: ToolSpec) -> None:
         settings.of(spec)
     except ValidationError as error:
         raise ToolError(
-            f"{folder / DECLARATION}: its settings are wrong: {problems(error)}; "
-            f"{CODE} has: {', '.join(settings.model_fields)}"
+            f"{folder / DECLARATION}: its settings are wrong: {objections(error, settings)}"
         ) from error

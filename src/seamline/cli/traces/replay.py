@@ -110,7 +110,7 @@ def replay(
     given = {name: value for name, value in changes.items() if value is not None}
     if mode is not Mode.FORK and given:
         names = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise typer.BadParameter(f"{names} change the run; add --mode fork")
+        raise typer.BadParameter(f"only a fork takes {names}; add --mode fork")
     if force and mode is not Mode.VERIFY:
         raise typer.BadParameter("--force compares on another runtime; add --mode verify")
     recorded = common.open_run(run, project)

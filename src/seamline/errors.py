@@ -1,7 +1,7 @@
 """Everything Seamline raises on purpose.
 
 SeamlineError
-├── ConfigError            a file of the project is wrong; `path` says which
+├── ConfigError            a file of the project is wrong
 │   ├── PolicyError        a policy does not parse, resolve, render, or match its lock
 │   ├── SkillError         an adapter, its contract or its base do not fit together
 │   └── ToolError          a tool declaration or binding is wrong

@@ -58,7 +58,7 @@ class EndpointSpec(Declared):
         timeout_s: Seconds that one attempt may take in all.
         max_retries: Attempts after the first, for 429, 5xx and failed connections.
         structured_output: What of `response_format` the server understands.
-        max_concurrency: Calls in flight at once, over all runs of this process.
+        max_concurrency: Calls in flight at once, over all runs of one agent.
         max_tokens: Tokens that a decision may decode.
         logprobs: Ask for log-probabilities, and score a decision by them.
         extra_body: Added to every request; null drops a field that Seamline would send.

@@ -1,8 +1,7 @@
 """The seam: what a tool is, typed both ways.
 
-A tool folder holds `tool.yaml` (declaration) and, unless it is an http or mcp tool,
-`tool.py` with `Input`, `Output` and `async def run(input, context) -> Output`; and with
-`Settings`, where `tool.yaml` sets anything.
+A tool folder holds `tool.yaml` (declaration) and `tool.py` with `Input`, `Output` and
+`async def run(input, context) -> Output`; and with `Settings`, where `tool.yaml` sets anything.
 """
 
 from __future__ import annotations

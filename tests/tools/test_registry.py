@@ -66,6 +66,17 @@ def test_two_projects_with_a_tool_of_one_name_do_not_meet(folder: Path, tmp_path
     assert outputs == [{"text": "Hello Ada"}, {"text": "Good day Ada"}]
 
 
+def test_code_that_was_edited_is_loaded_anew_by_another_registry(
+    folder: Path, tmp_path: Path
+) -> None:
+    before = ToolRegistry(tmp_path / "tools").get("greet")
+    (folder / "words.py").write_text("GREETING = 'Hi there,'\n")
+    after = ToolRegistry(tmp_path / "tools").get("greet")
+    said = [asyncio.run(run_tool(one, {"name": "Ada"})).model_dump() for one in (before, after)]
+    assert said == [{"text": "Hello Ada"}, {"text": "Hi there, Ada"}]
+    assert before.digest != after.digest
+
+
 def test_the_digest_covers_declaration_and_code(folder: Path, tmp_path: Path) -> None:
     before = ToolRegistry(tmp_path / "tools").get("greet").digest
     assert before == ToolRegistry(tmp_path / "tools").get("greet").digest

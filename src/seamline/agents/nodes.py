@@ -257,18 +257,14 @@ class Nodes:
             facts = tool.output_facts(output)
         except ToolCallError as error:
             update.setdefault("last_call", digest_of({"tool": name, "input": str(error)}))
-            failed: ToolState = {
-                **before,
-                "status": "failed",
-                "runs": number,
-                "error": str(error).removeprefix(f"tool {name} failed: "),
-            }
+            why = str(error).removeprefix(f"tool {name} failed: ")
+            failed: ToolState = {**before, "status": "failed", "runs": number, "error": why}
             if update["last_call"] == state["last_call"]:
                 update["halt"] = f"the plan asked for {name} again after it had failed"
             return {
                 **update,
                 "tools": {**state["tools"], name: failed},
-                "reasons": [*state["reasons"], f"{name} failed: {error}"],
+                "reasons": [*state["reasons"], f"{name} failed: {why}"],
                 "last_error": str(error),
                 "detail": {"tool": name, "failed": str(error)},
             }
@@ -331,8 +327,9 @@ class Nodes:
     def state_facts(self, run: Run, state: RunState) -> dict[str, FactValue]:
         """What the plan and choose policies get to know of the run."""
         tools = state["tools"]
-        facts: dict[str, FactValue] = {name: tools[name]["status"] for name in tools}
-        facts |= tool_facts(state)
+        statuses: dict[str, FactValue] = {name: tools[name]["status"] for name in tools}
+        # What a tool tells stands behind the statuses, and cannot say that a tool has run.
+        facts = statuses | tool_facts(state) | statuses
         failed = [name for name in tools if tools[name]["status"] == "failed"]
         facts["failed tools"] = ", ".join(failed) or "none"
         facts["answer from a person"] = "none" if state["given"] is None else "given"

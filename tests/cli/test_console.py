@@ -213,9 +213,10 @@ async def run(given: Input, context: ToolContext) -> Output:
     print("noise of a call")
     sys.stdout.buffer.write(b"noise in bytes\\n")
 """
-THREAD = (
-    '    threading.Thread(target=lambda: (time.sleep(1), print("noise of a thread"))).start()\n'
-)
+# The loop of a run is in a daemon thread; the process waits for this one all the same.
+THREAD = """    late = lambda: (time.sleep(1), print("noise of a thread"))
+    threading.Thread(target=late, daemon=False).start()
+"""
 
 
 def noisy(shelf: Path, more: str = "") -> None:

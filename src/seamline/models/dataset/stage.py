@@ -11,7 +11,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +46,7 @@ from seamline.models.dataset.settings import DataSettings
 from seamline.models.dataset.sources import declared_file, read_source, whole_row
 from seamline.models.digests import file_digest
 from seamline.models.recipes import Recipe
+from seamline.writing import replace_file
 
 __all__ = ["HELD_OUT", "REPORT", "REPORT_PAGE", "TRAIN", "Prepared", "prepare"]
 
@@ -382,11 +382,13 @@ def _write(folder: Path, train: Sequence[Record], held: Sequence[Record], report
     building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=folder.parent))
     try:
         for name, records in ((TRAIN, train), (HELD_OUT, held)):
-            _save(building / name, to_json(record.row for record in records))
-        _save(building / REPORT_PAGE, [html.page(report).encode("utf-8", "backslashreplace")])
+            replace_file(building / name, to_json(record.row for record in records))
+        replace_file(
+            building / REPORT_PAGE, [html.page(report).encode("utf-8", "backslashreplace")]
+        )
         files = {name: file_digest(building / name) for name in _DIGESTED}
         whole = report.model_copy(update={"files": files})
-        _save(building / REPORT, [whole.model_dump_json(indent=2).encode() + b"\n"])
+        replace_file(building / REPORT, [whole.model_dump_json(indent=2).encode() + b"\n"])
         # Rows may be health data; mkdtemp lets nobody else in, and that stays so.
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
@@ -394,10 +396,3 @@ def _write(folder: Path, train: Sequence[Record], held: Sequence[Record], report
         shutil.rmtree(building, ignore_errors=True)
         raise
     return whole
-
-
-def _save(path: Path, lines: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())

@@ -202,6 +202,22 @@ def test_an_error_is_told_though_nobody_reads_its_json(shelf: Path) -> None:
     assert told.startswith("error: no base or embedder 'unknown'")
 
 
+HELP_CUT_SHORT = """from seamline.cli import main
+
+def gone(*args):
+    raise BrokenPipeError
+
+main._load = gone
+main.app(["train", "--help"])
+"""
+
+
+def test_help_that_nobody_reads_to_its_end_ends_quietly() -> None:
+    ended = subprocess.run([sys.executable, "-c", HELP_CUT_SHORT], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (PIPE_CLOSED, b"")
+
+
 NOISY = """import sys
 import threading
 import time

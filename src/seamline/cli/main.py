@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from seamline.cli.common import EXIT_CODES, fail
+from seamline.cli.console import end_quietly
 
 __all__ = ["app"]
 
@@ -69,6 +71,8 @@ class _LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
+        except BrokenPipeError:  # while help was written
+            end_quietly(sys.stdout)
         except Exception as error:
             if hasattr(error, "format_message"):
                 raise

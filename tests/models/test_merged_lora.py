@@ -1,4 +1,4 @@
-"""Merged training gives PEFT's outputs and gradients."""
+"""Merged weights give PEFT's outputs and gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 
-from seamline.models.merged_lora import train_merged  # noqa: E402
+from seamline.models.merged_lora import answer_merged, train_merged  # noqa: E402
 
 
 class Two(torch.nn.Module):  # type: ignore[misc,name-defined]
@@ -70,3 +70,39 @@ def test_switched_off_the_layers_are_the_bare_ones() -> None:
     with model.disable_adapter():
         bare = model(x)
     torch.testing.assert_close(bare, model.unload()(x))
+
+
+def test_a_long_input_is_answered_as_by_peft_with_whichever_adapter_is_active() -> None:
+    model = adapted()
+    model.add_adapter("other", peft.LoraConfig(r=2, lora_alpha=4, target_modules=["up"]))
+    torch.nn.init.normal_(model.base_model.model.up.lora_B["other"].weight, std=0.3)
+    long, short = torch.randn(2, 128, 12), torch.randn(1, 3, 12)
+
+    def answers() -> list[Any]:
+        found = []
+        for name in ("default", "other"):
+            model.set_adapter(name)
+            found += [model(long), model(short)]
+        with model.disable_adapter():
+            return [*found, model(long)]
+
+    expected = answers()
+    made: list[Any] = []
+    answer_merged(model)
+    addmm = torch.addmm
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "addmm", lambda *a, **k: made.append(1) or addmm(*a, **k))
+        found = answers()
+
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    # Two layers of the first adapter and the one layer of the second, the long input only.
+    assert len(made) == 3
+
+
+def test_what_is_not_plain_lora_answers_as_before() -> None:
+    model = adapted(use_dora=True)
+    long = torch.randn(1, 300, 12)
+    expected = model(long)
+    answer_merged(model)
+    torch.testing.assert_close(model(long), expected)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,12 @@ _BARE = SkillContract(
 _CHOOSE = "Choose the tool that can do what is requested. If no tool fits, choose none."
 
 
-def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
-    """The evaluation for a version with this contract."""
-    return Evaluation(
+def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
+    """The evaluation for a version with this contract, and the same beside the bare base.
+
+    A policy holds its own examples, so there are no others to prompt with.
+    """
+    main = Evaluation(
         file="models/skills/decide/suite/*.yaml, tooluse/bfcl_*.jsonl",
         measure="right decision",
         several=False,
@@ -50,7 +54,9 @@ def evaluation(contract: SkillContract) -> Evaluation:  # noqa: ARG001
         rows=lambda data: [*suite_rows(), *bfcl_rows(data)],
         read=_decision,
         further=_both_sides,
+        cells=("adapter",),
     )
+    return {"main": main, "prompted": replace(main, cells=("base", "adapter"))}
 
 
 def suite_rows() -> list[EvalRow]:

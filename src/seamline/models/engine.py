@@ -215,6 +215,10 @@ class LocalModel:
 
     def _activate(self, skill: Skill) -> None:
         """Make `skill` the adapter that the next forward pass runs with."""
+        import torch
+
+        from seamline.models.merged_lora import answer_merged
+
         name = skill.ref.replace(".", "_")
         if skill.ref not in self._resident:
             skill.check(_ref(self._base))
@@ -226,6 +230,8 @@ class LocalModel:
             except (RuntimeError, ValueError, KeyError, TypeError) as error:
                 raise SkillError(f"skill {skill.ref} does not load: {error}") from error
             self._refuse_dead_adapter(skill, name)
+            if self._dtype == torch.float32 and self._model.device.type == "cpu":
+                answer_merged(self._model)
             self._resident[skill.ref] = skill
             self._model.eval()
         self._model.set_adapter(name)
@@ -351,7 +357,9 @@ class LocalModel:
 
     def _behind_prefixes(self, rows: Sequence[Row]) -> torch.Tensor:
         """The same, where the prefixes are the bare base's and only branches the adapter's."""
-        from seamline.models.prefixes import cache_of, read_prefixes
+        import torch
+
+        from seamline.models.prefixes import read_prefixes
 
         distinct = list(dict.fromkeys(row.prefix for row in rows))
         with self._model.disable_adapter():
@@ -360,8 +368,9 @@ class LocalModel:
         pad = self._need_encoder().tokenizer.pad_token_id or 0
         batch = collate_branches(rows, pad_id=pad, dtype=self._dtype)
         # A document that is asked once need not be copied.
-        values = held if own == list(range(len(own))) else held[:, :, own]
-        return self._states(batch, cache_of(values))
+        if own != list(range(len(own))):
+            held.batch_select_indices(torch.tensor(own, device=self._causal.device))
+        return self._states(batch, held)
 
     def _states(self, batch: Batch, held: DynamicCache | None) -> torch.Tensor:
         """The last hidden state at every read: (reads, hidden)."""

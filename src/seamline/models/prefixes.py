@@ -22,7 +22,7 @@ from seamline.errors import ConfigError
 from seamline.models.dataset.duplicates import Tick
 from seamline.models.encoding import pack
 
-__all__ = ["LivePrefixes", "PrefixStore", "cache_of", "read_prefixes"]
+__all__ = ["LivePrefixes", "PrefixStore", "read_prefixes"]
 
 Ids = tuple[int, ...]
 
@@ -32,8 +32,8 @@ _AT_ONCE = 4096
 """Padded tokens that are read in one pass."""
 
 
-def read_prefixes(causal: Any, prefixes: Sequence[Ids]) -> torch.Tensor:
-    """Keys and values of `prefixes`: (layers, 2, rows, heads, longest, head size).
+def read_prefixes(causal: Any, prefixes: Sequence[Ids]) -> DynamicCache:
+    """Keys and values of `prefixes`, in every layer (rows, heads, longest, head size) each.
 
     The model must be the bare base: its adapters switched off. Behind a shorter prefix stand
     values of padding, which a mask has to hide.
@@ -53,12 +53,17 @@ def read_prefixes(causal: Any, prefixes: Sequence[Ids]) -> torch.Tensor:
             past_key_values=cache,
             use_cache=True,
         )
+    return cache
+
+
+def _stacked(cache: DynamicCache) -> torch.Tensor:
+    """A cache as one tensor: (layers, 2, rows, heads, longest, head size)."""
     layers: Any = cache.layers
     return torch.stack([torch.stack([layer.keys, layer.values]) for layer in layers])
 
 
-def cache_of(values: torch.Tensor) -> DynamicCache:
-    """A cache that a forward pass goes on from, of what `read_prefixes` or a store gave."""
+def _cache_of(values: torch.Tensor) -> DynamicCache:
+    """A cache that a forward pass goes on from, of one tensor as `_stacked` gives it."""
     cache = DynamicCache()
     for index, (keys, own) in enumerate(values):
         cache.update(keys, own, index)
@@ -116,7 +121,7 @@ class PrefixStore:
         for r, (start, end) in enumerate(spans):
             found[r, : end - start] = self._values[start:end]
         # (rows, tokens, layers, 2, heads, size) as a cache has it.
-        return cache_of(found.permute(2, 3, 0, 4, 1, 5).to(model.device))
+        return _cache_of(found.permute(2, 3, 0, 4, 1, 5).to(model.device))
 
     def _open(self, file: Path, dtype: torch.dtype, *, fresh: bool) -> torch.Tensor:
         count = self._starts[-1] * torch.Size(self._shape).numel()
@@ -137,7 +142,7 @@ class PrefixStore:
     def _fill(self, causal: Any, distinct: Sequence[Ids], tick: Tick | None) -> None:
         done = 0
         for group in pack([len(prefix) for prefix in distinct], max_tokens=_AT_ONCE):
-            values = read_prefixes(causal, [distinct[i] for i in group])
+            values = _stacked(read_prefixes(causal, [distinct[i] for i in group]))
             # (layers, 2, rows, heads, tokens, size) to a token's values side by side.
             by_token = values.permute(2, 4, 0, 1, 3, 5).cpu()
             for r, i in enumerate(group):
@@ -175,13 +180,13 @@ class LivePrefixes:
         )
         with model.disable_adapter():
             for group in pack([len(prefix) for prefix in distinct], max_tokens=_AT_ONCE):
-                values = read_prefixes(causal, [distinct[i] for i in group])
+                values = _stacked(read_prefixes(causal, [distinct[i] for i in group]))
                 for r, i in enumerate(group):
                     length = len(distinct[i])
                     found[:, :, places[distinct[i]], :, :length] = values[
                         :, :, r : r + 1, :, :length
                     ]
-        return cache_of(found)
+        return _cache_of(found)
 
 
 def _shape(config: Any) -> tuple[int, int, int, int]:

@@ -101,6 +101,11 @@ class Task:
             "rows_digest": rows_digest(rows),
             "sampled": self.sampled,
             "retrieval_threshold": threshold,
+            "base_threshold": {
+                name: {"threshold": run.threshold, "rows": run.fitted_on}
+                for name, run in runs.items()
+                if run.threshold is not None
+            },
             "cells": {
                 name: cell_report(
                     evaluation, rows, run, spec.prices if spec and name == "endpoint" else None
@@ -116,7 +121,8 @@ class Task:
         return report
 
     def _shots(self) -> Any:
-        if "base_few_shot" not in self.cells or self.evaluation.shots is None:
+        own = {"adapter", "adapter_retrieval", "retrieval", "endpoint"}
+        if self.evaluation.shots is None or own.issuperset(self.cells):
             return ()
         return _read(self.evaluation.shots, self, "reading the training rows")
 
@@ -160,7 +166,11 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     if twice:
         raise InputError(f"{evaluation.file} has two rows with the id {twice[0]!r}; ids are unique")
     chosen = sample(rows, options.limit)
-    cells = choose_cells(options.cells, chosen, evaluation, endpoint=options.endpoint is not None)
+    contract = skill.spec.contract
+    endpoint = options.endpoint is not None
+    cells = choose_cells(options.cells, chosen, evaluation, contract, endpoint=endpoint)
+    if options.gate:
+        choose_cells([evaluation.gate_cell], chosen, evaluation, contract, endpoint=endpoint)
     return replace(found, rows=chosen, sampled=len(chosen) < len(rows), cells=cells)
 
 
@@ -171,7 +181,7 @@ def record(report: dict[str, Any], skill: Skill) -> None:
     from seamline.models.evaluation.report import COLUMNS
 
     told = ("skill", "on", "adapter_digest", "command", "date", "file", "measure", "rows", "groups",
-            "rows_digest", "sampled", "pairs", "slices", "gate")  # fmt: skip
+            "rows_digest", "sampled", "base_threshold", "pairs", "slices", "gate")  # fmt: skip
     cells = {
         name: {key: cell[key] for key in [*COLUMNS, "further"] if key in cell}
         for name, cell in report["cells"].items()
@@ -230,14 +240,17 @@ def _of_release(grid: Grid, released: Skill) -> Grid:
 async def _run(
     grids: list[Grid], names: tuple[str, ...], released: Skill | None
 ) -> tuple[dict[str, CellRun], Gate | None]:
-    from seamline.cli.progress import CountProgress
+    from seamline.cli.progress import CountProgress, Waiting
     from seamline.models.evaluation.gate import judge
 
     grid = grids[0]
+    cell = grid.evaluation.gate_cell
     with CountProgress() as tick:
         runs = {name: await grid.run(name, tick) for name in names}
         if released is None:
             return runs, None
-        new = runs.get("adapter") or await grid.run("adapter", tick)
-        old = await grids[1].run("adapter", tick)
-    return runs, judge(grid.rows, new.predictions, old.predictions, released)
+        new = runs.get(cell) or await grid.run(cell, tick)
+        old = await grids[1].run(cell, tick)
+    with Waiting("comparing with the released version"):
+        gate = judge(grid.evaluation, grid.rows, new.predictions, old.predictions, released)
+    return runs, gate

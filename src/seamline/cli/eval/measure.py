@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamline.errors import InputError
+from seamline.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from seamline.models.evaluation.declared import EvalRow, Evaluation
@@ -101,11 +101,7 @@ class Task:
             "rows_digest": rows_digest(rows),
             "sampled": self.sampled,
             "retrieval_threshold": threshold,
-            "base_threshold": {
-                name: {"threshold": run.threshold, "rows": run.fitted_on}
-                for name, run in runs.items()
-                if run.threshold is not None
-            },
+            "base_threshold": _base_thresholds(runs),
             "cells": {
                 name: cell_report(
                     evaluation, rows, run, spec.prices if spec and name == "endpoint" else None
@@ -145,7 +141,7 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     from collections import Counter
 
     from seamline.evaluations import evaluations
-    from seamline.models.evaluation.grid import choose_cells, sample
+    from seamline.models.evaluation.grid import GATED, choose_cells, sample
     from seamline.models.evaluation.records import MAIN
 
     known = evaluations(skill)
@@ -170,6 +166,11 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     endpoint = options.endpoint is not None
     cells = choose_cells(options.cells, chosen, evaluation, contract, endpoint=endpoint)
     if options.gate:
+        if evaluation.gate_cell not in GATED:
+            raise ConfigError(
+                f"gate_cell {evaluation.gate_cell!r} does not ask the skill; declare one of: "
+                f"{', '.join(GATED)}"
+            )
         choose_cells([evaluation.gate_cell], chosen, evaluation, contract, endpoint=endpoint)
     return replace(found, rows=chosen, sampled=len(chosen) < len(rows), cells=cells)
 
@@ -235,6 +236,14 @@ def _of_release(grid: Grid, released: Skill) -> Grid:
         contract=released.spec.contract,
         behaviour=behaviour_digest(released),
     )
+
+
+def _base_thresholds(runs: dict[str, CellRun]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"threshold": run.threshold, "rows": run.fitted_on}
+        for name, run in runs.items()
+        if run.threshold is not None
+    }
 
 
 async def _run(

@@ -19,7 +19,7 @@ from seamline.models.evaluation.kept import KeptAnswers
 from seamline.models.evaluation.own_threshold import ROWS, UNFITTED, best_threshold
 from seamline.models.protocol import DecideRequest, DecideResponse, Model
 
-__all__ = ["CELLS", "CellRun", "Grid", "LocalBase", "choose_cells", "sample"]
+__all__ = ["CELLS", "GATED", "CellRun", "Grid", "LocalBase", "choose_cells", "sample"]
 
 CELLS = {
     "retrieval": "the retriever's own order, no model",
@@ -31,6 +31,9 @@ CELLS = {
     "adapter_retrieval": "the skill's probability and the retrieval score together",
     "endpoint": "the model behind an endpoint, in one structured call",
 }
+GATED = ("adapter", "adapter_retrieval")
+"""The cells that the gate may be about: those that the skill answers."""
+
 _RETRIEVING = frozenset({"retrieval", "adapter_retrieval"})
 _OF_SHOTS = frozenset({"nearest", "majority", FEW_SHOT})
 _BATCH = 16
@@ -109,7 +112,7 @@ class Grid:
             return CellRun(predictions=tuple(found))
         if cell in ("nearest", "majority"):
             return self._copied(cell)
-        if cell in ("adapter", "adapter_retrieval"):
+        if cell in GATED:
             return await self._answered(self._adapter_requests(), cell, tick)
         if cell == "endpoint":
             return await self._answered(self._bare.requests(cell, self.rows), cell, tick)

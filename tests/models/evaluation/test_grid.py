@@ -238,6 +238,8 @@ def test_the_nearest_training_row_answers_without_a_model(shelf: Path, letters: 
     assert run(own, "nearest").predictions[0].labels == {"Praise", "Complaint"}
     one = replace(own, evaluation=replace(of.evaluation, several=False))
     assert run(one, "nearest").predictions[0].labels == {"Praise"}
+    with pytest.raises(ConfigError, match=r"has none for letters@.*; leave it out of --cells"):
+        run(replace(of, shots=()), "nearest")
 
 
 def test_the_nearest_training_row_answers_a_choice_by_its_text(shelf: Path, tmp_path: Path) -> None:

@@ -111,15 +111,15 @@ class Grid:
             found = [own.predict(row.names, row.retrieved) for row in self.rows]
             return CellRun(predictions=tuple(found))
         if cell in ("nearest", "majority"):
-            return self._copied(cell)
+            return self._copied(cell, tick)
         if cell in GATED:
             return await self._answered(self._adapter_requests(), cell, tick)
         if cell == "endpoint":
             return await self._answered(self._bare.requests(cell, self.rows), cell, tick)
         threshold, fitted_on = await self._own_threshold(cell, tick)
-        if threshold is None:
-            return await self._answered(self._bare.requests(cell, self.rows), cell, tick)
-        own = replace(self.evaluation, threshold=threshold)
+        own = self.evaluation
+        if threshold is not None:
+            own = replace(own, threshold=threshold)
         run = await self._answered(self._bare.requests(cell, self.rows), cell, tick, own)
         return replace(run, threshold=threshold, fitted_on=fitted_on)
 
@@ -136,18 +136,22 @@ class Grid:
     def _bare(self) -> BareBase:
         return BareBase(self.evaluation, self.contract, self._examples)
 
-    def _copied(self, cell: str) -> CellRun:
+    def _copied(self, cell: str, tick: Tick) -> CellRun:
         """The answers of the training rows themselves."""
         if not self.shots:
-            raise ConfigError(f"cell {cell!r} answers from training rows, and there are none")
+            raise ConfigError(
+                f"cell {cell!r} answers from training rows, and the data folder has none for "
+                f"{self.skill}; leave it out of --cells"
+            )
         started = time.perf_counter()
         if cell == "majority":
             found = [self._examples.majority(self.evaluation, self.contract)] * len(self.rows)
         else:
-            found = [
-                self._examples.nearest(row, request, self.evaluation, self.contract)
-                for row, request in zip(self.rows, self._adapter_requests(), strict=True)
-            ]
+            found = []
+            for row, request in zip(self.rows, self._adapter_requests(), strict=True):
+                own = self._examples.nearest(row, request, self.evaluation, self.contract)
+                found.append(own)
+                tick(len(found), len(self.rows), f"rows of {self.skill}, {cell}")
         return CellRun(predictions=tuple(found), seconds=time.perf_counter() - started)
 
     async def _own_threshold(self, cell: str, tick: Tick) -> tuple[float | None, int]:

@@ -52,4 +52,5 @@ def best_threshold(
     found = {(low + high) / 2: worth((low + high) / 2) for low, high in pairwise(marks)}
     best = max(found.values())
     equal = [threshold for threshold, own in found.items() if own == best]
-    return round(equal[len(equal) // 2], 6)
+    # Scores have six digits, so one more keeps it between two of them.
+    return round(equal[len(equal) // 2], 7)

@@ -39,7 +39,7 @@ async def measure(project: Project, name: str, data: Path, limit: int | None) ->
         local=project.local_model,
     )  # fmt: skip
     wanted = ("retrieval", "base", "adapter") if rows[0].retrieved else ("base", "adapter")
-    cells = choose_cells(wanted, rows, evaluation, endpoint=False)
+    cells = choose_cells(wanted, rows, evaluation, contract, endpoint=False)
     runs = {cell: await grid.run(cell, lambda *_: None) for cell in cells}
     found = {cell: cell_report(evaluation, rows, run) for cell, run in runs.items()}
     return {

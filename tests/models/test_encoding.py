@@ -72,6 +72,20 @@ def test_instructions_that_leave_no_room_are_refused(encoder: Encoder) -> None:
 
 
 @pytest.mark.model
+def test_a_label_may_stand_right_behind_its_question(encoder: Encoder) -> None:
+    contract = SkillContract(read="labels", labels={"A": "good", "B": "bad"})
+    request = DecideRequest(ask="labels", context="x", question="Which?\n")
+    [turn] = encoder.row(request, contract).branches
+    behind = contract.model_copy(update={"own_turn": False})
+    [text] = encoder.row(request, behind).branches
+    assert encoder.tokenizer.decode(text) == "Which?\n"
+    assert turn[: len(text)] == text
+    assert len(turn) > len(text)
+    # Such a label is the token that the skill's own answer is.
+    assert encoder.text("Which?\ngood")[-1] == encoder.token("good")
+
+
+@pytest.mark.model
 def test_an_answer_must_be_one_token(encoder: Encoder) -> None:
     assert encoder.token(" yes") != encoder.token(" no")
     with pytest.raises(SkillError, match="must be exactly one"):

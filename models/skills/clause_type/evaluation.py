@@ -58,9 +58,10 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:
             for place, text, types in _spans(data / _FILE, known)
         ],
         shots=lambda data: [
-            Shot(text=text, context={"text": text}, right=tuple(sorted(types)))
-            for _, text, types in _spans(data / _TRAINING, known)
+            Shot(text=text, context={"text": text}, right=tuple(sorted(types)), group=place[0])
+            for place, text, types in _spans(data / _TRAINING, known)
         ],
+        gate_on=("micro_f1", "macro_f1"),
     )
     contracts = replace(
         main,

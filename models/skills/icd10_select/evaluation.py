@@ -58,6 +58,8 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
         shots=_shots,
         further=_first_and_held,
         with_retrieval=as_the_tool,
+        gate_cell="adapter_retrieval",
+        gate_on=("category_first",),
     )
     return {
         "eicu": entries,

@@ -80,6 +80,7 @@ def _evaluation(file: str, read: Rows) -> Evaluation:
         rows=rows,
         shots=_shots,
         further=further,
+        gate_on=("macro_f1", "f1_contradiction"),
     )
 
 

@@ -33,6 +33,8 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
         rows=_rows,
         shots=_shots,
         further=_detection,
+        # Most sentences are fair, so that accuracy says little of finding the unfair ones.
+        gate_on=("detection_f1", "macro_f1"),
     )
     return {"main": main, "prompted": replace(main, cells=PROMPTED)}
 
@@ -54,8 +56,13 @@ def _rows(data: Path) -> Sequence[EvalRow]:
 def _shots(data: Path) -> Sequence[Shot]:
     """Unfair sentences and fair ones; a fair one is right for no type."""
     return [
-        Shot(text=text, context={"text": text}, right=tuple(_TRAINED.types_of(tags)))
-        for text, tags, _ in _TRAINED.read(data / _TRAINING)
+        Shot(
+            text=text,
+            context={"text": text},
+            right=tuple(_TRAINED.types_of(tags)),
+            group=document,
+        )
+        for text, tags, document in _TRAINED.read(data / _TRAINING)
     ]
 
 

@@ -90,13 +90,10 @@ class Encoder:
         """Encode one request; a context that is too long loses its middle."""
         instructions = self._text_ids(request.instructions or contract.system)
         context = self._text_ids(request.context.strip() + "\n")
-        if contract.read == "labels":
-            asked = self._text_ids(request.question)
-            branches: tuple[tuple[int, ...], ...] = (asked + self._tail,)
-        else:
-            questions = contract.framed(request)
-            tail = self._tail if contract.own_turn else ()
-            branches = tuple(self._text_ids(text) + tail for text in questions)
+        labels = contract.read == "labels"
+        questions = [request.question] if labels else contract.framed(request)
+        tail = self._tail if contract.own_turn else ()
+        branches = tuple(self._text_ids(text) + tail for text in questions)
         fixed = len(self._head) + len(instructions) + len(self._middle)
         room = self.max_tokens - fixed - max(map(len, branches), default=0)
         if room < 16:

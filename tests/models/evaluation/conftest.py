@@ -125,14 +125,20 @@ def letters(tmp_path: Path) -> Path:
     return data
 
 
+TRAINING = {"lovely": 1, "cold": 59}
+"""The last words of the training rows, and the letter that each of them is like."""
+
+
 def sorter(wrong: Callable[[str | None, int], bool]) -> ScriptedModel:
     """A model that sorts the letters rightly but where `wrong(skill, number)` says."""
 
     def answer(request: DecideRequest | WriteRequest, skill: str | None) -> Answer:
-        number = int(request.context.split()[-1])
+        assert isinstance(request, DecideRequest)
+        word = request.context.split()[-1]
+        number = TRAINING.get(word) or int(word)
         right = (number < 40) != wrong(skill, number)
         sure = 0.6 + number / 200
         scores = {"Praise": sure if right else 1 - sure, "Complaint": 1 - sure if right else sure}
-        return {**scores, "None": 0.0} if skill else scores
+        return {**scores, "None": 0.0} if request.ask == "labels" else scores
 
     return ScriptedModel(answer)

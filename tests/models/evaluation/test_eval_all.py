@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,14 @@ def test_records_write_the_card_and_skill_yaml(both: Path, letters: Path, use: U
     card = (skill.path / "README.md").read_text()
     assert card.startswith("# letters\n\n## Limits\nNone.\n\n## Numbers\n")
     assert "60 rows, all rows of `letters.jsonl`." in card
-    assert "| accuracy | 0.500 | 0.500 | 0.900 |" in card
-    assert "- adapter - base: +0.400 (95 % interval +" in card
-    assert "| early | 20 | 0.500 | 0.500 | 0.900 |" in card
+    assert "|  | nearest | majority | base | base_few_shot | adapter |" in card
+    assert re.search(r"\| accuracy \| 0\.\d+ \| 0\.333 \| 0\.500 \| 0\.500 \| 0\.900 \|", card)
+    assert re.search(
+        r"- adapter - base: \+0\.400 \(95 % interval \+\S+ to \+\S+, p < 0\.0001\)", card
+    )
+    assert "- adapter - majority: +0.567 (95 % interval +" in card
+    assert "`base` answers from a score of 0." in card
+    assert re.search(r"\| early \| 20 \| .* \| 0\.500 \| 0\.500 \| 0\.900 \|", card)
     assert "--on late" in card
     assert skill.spec.evaluation["late"]["cells"]["adapter"]["accuracy"] == 0.9
     assert skill.spec.evaluation["main"]["file"] == "letters.jsonl"

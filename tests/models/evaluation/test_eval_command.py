@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from seamline.cli.main import app
@@ -19,7 +21,7 @@ from seamline.models.scripted import ScriptedModel
 from seamline.models.skills import SkillStore
 from seamline.project import Project
 
-from .conftest import sorter
+from .conftest import sorter, write_skill
 
 Use = Callable[[ScriptedModel], None]
 
@@ -53,9 +55,14 @@ def test_the_grid_as_json_and_as_a_folder(
     done = call("eval", "letters", "--data", letters, "--project", shelf, "--json", "--out", out)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
-    assert list(report["cells"]) == ["base", "base_few_shot", "adapter"]
+    assert list(report["cells"]) == ["nearest", "majority", "base", "base_few_shot", "adapter"]
     assert report["cells"]["adapter"]["accuracy"] == 1.0
     assert report["cells"]["base"]["accuracy"] == 0.5
+    assert report["cells"]["majority"]["accuracy"] == pytest.approx(1 / 3)
+    assert report["pairs"]["adapter - majority"]["mean"] == pytest.approx(2 / 3)
+    assert {name: one["rows"] for name, one in report["base_threshold"].items()} == {
+        "base": 2, "base_few_shot": 2,
+    }  # fmt: skip
     assert report["pairs"]["adapter - base"]["mean"] == 0.5
     assert report["gate"] is None
     assert report["sampled"] is False
@@ -76,6 +83,8 @@ def test_the_table_names_file_rows_and_difference(shelf: Path, letters: Path, us
     shown = call("eval", "letters", *options).stdout
     assert "12 rows, a sample of the rows of letters.jsonl" in shown
     assert "adapter - base:" in shown
+    assert "adapter - nearest:" in shown
+    assert re.search(r"^base answers from a score of 0\.\d+ on, chosen on 2 training", shown, re.M)
 
 
 def test_a_better_version_passes_and_takes_the_label(shelf: Path, letters: Path, use: Use) -> None:
@@ -127,6 +136,91 @@ def test_a_collapsed_slice_fails_a_version_that_is_better_overall(
 def test_a_small_loss_is_no_regression(shelf: Path, letters: Path, use: Use) -> None:
     use(sorter(lambda skill, number: skill == "letters@0.2.0" and number == 7))
     assert gate(shelf, letters).exit_code == 0
+
+
+def declare(shelf: Path, name: str, version: str, line: str) -> None:
+    """Adds a field to the evaluation of a version."""
+    file = shelf / "models/skills" / name / version / "evaluation.py"
+    file.write_text(file.read_text().replace("threshold=0.5,", f"threshold=0.5, {line},"))
+
+
+def test_a_number_that_falls_fails_a_version_of_the_same_accuracy(
+    shelf: Path, letters: Path, use: Use
+) -> None:
+    """Of the complaints, one in three, most are missed now, and as much praise is won."""
+
+    def wrong(skill: str | None, number: int) -> bool:
+        return number >= 45 if skill == "letters@0.2.0" else number < 15
+
+    use(sorter(wrong))
+    rows = [
+        {"text": f"letter {i}", "gold": ["Praise"] if i < 40 else ["Complaint"], "slice": "all"}
+        for i in range(60)
+    ] * 4
+    (letters / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert gate(shelf, letters).exit_code == 0
+    declare(shelf, "letters", "0.2.0", 'gate_on=("macro_f1", "micro_f1")')
+    done = gate(shelf, letters)
+    assert done.exit_code == 8
+    assert "gate not passed: against letters@0.1.0 +0.000" in done.stdout
+    record = Record.read(SkillStore(shelf / "models/skills").get("letters@0.2.0"))
+    assert record is not None
+    assert record.gate is not None
+    macro, micro = record.gate.numbers
+    assert (macro.name, macro.fell, micro.fell) == ("macro_f1", True, False)
+    low, difference, high = macro.difference
+    assert difference == pytest.approx(macro.after - macro.before)
+    assert low < difference < high < 0
+    assert f"macro_f1: {macro.before:.3f} to {macro.after:.3f}, {difference:+.3f} (" in done.stdout
+    assert "numbers that fell: macro_f1;" in label(shelf).output
+
+
+def test_the_gate_is_about_the_cell_that_ships(shelf: Path, letters: Path, use: Use) -> None:
+    options = ("--data", letters, "--project", shelf)
+    assert call("models", "label", "fruit", "production", "0.1.0", "-p", shelf).exit_code == 0
+    contract = yaml.safe_load((shelf / "models/skills/fruit/0.1.0/skill.yaml").read_text())
+    code = (shelf / "models/skills/fruit/0.1.0/evaluation.py").read_text()
+    write_skill(shelf, "fruit", "0.2.0", contract["contract"], code)
+    declare(shelf, "fruit", "0.2.0", 'gate_cell="adapter_retrieval", gate_on=("held",)')
+    use(ScriptedModel(lambda request, skill: 0))
+    done = call("eval", "fruit@0.2.0", *options, "--cells", "adapter", "--gate", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert list(report["cells"]) == ["adapter"]
+    assert report["gate"]["cell"] == "adapter_retrieval"
+    assert report["gate"]["numbers"][0]["difference"][1] == 0
+    shown = call("eval", "fruit@0.2.0", *options, "--cells", "adapter", "--gate").stdout
+    assert "gate passed: against fruit@0.1.0, cell adapter_retrieval +0.000" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('gate_on=("held",)', "names 'held', which is no number of it; use some of: exact_match"),
+        ('gate_cell="adapter_retrieval"', "cell 'adapter_retrieval' has no retrieval scores here"),
+        ('gate_cell="base"', "gate_cell 'base' does not ask the skill"),
+    ],
+)
+def test_a_gate_on_what_there_is_not_is_one_error(
+    shelf: Path, letters: Path, use: Use, line: str, told: str
+) -> None:
+    use(sorter(lambda skill, number: False))
+    declare(shelf, "letters", "0.2.0", line)
+    done = gate(shelf, letters)
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+def test_a_gate_of_before_there_were_further_numbers_counts(
+    shelf: Path, letters: Path, use: Use
+) -> None:
+    use(sorter(lambda skill, number: False))
+    assert gate(shelf, letters).exit_code == 0
+    file = shelf / "models/skills/letters/0.2.0/evaluation.json"
+    told = json.loads(file.read_text())
+    del told["base_threshold"], told["gate"]["numbers"], told["gate"]["cell"]
+    file.write_text(json.dumps(told))
+    assert label(shelf).exit_code == 0
 
 
 @pytest.mark.parametrize(

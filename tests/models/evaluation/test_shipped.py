@@ -114,7 +114,9 @@ def test_the_cells_on_the_real_base(root: Path, contracts: Path) -> None:
         cell: run.input_tokens
         for cell, run in measured([rows[0]], "base", "base_few_shot", "adapter").items()
     }
-    assert tokens["adapter"] < tokens["base"] < tokens["base_few_shot"]
+    # And with examples one question, behind four spans.
+    assert tokens["adapter"] < tokens["base_few_shot"]
+    assert tokens["adapter"] < tokens["base"]
 
 
 def changed(shelf: Path, version: str, factor: float) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamline.errors import InputError
+from seamline.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from seamline.models.evaluation.declared import EvalRow, Evaluation
@@ -101,6 +101,7 @@ class Task:
             "rows_digest": rows_digest(rows),
             "sampled": self.sampled,
             "retrieval_threshold": threshold,
+            "base_threshold": _base_thresholds(runs),
             "cells": {
                 name: cell_report(
                     evaluation, rows, run, spec.prices if spec and name == "endpoint" else None
@@ -116,7 +117,8 @@ class Task:
         return report
 
     def _shots(self) -> Any:
-        if "base_few_shot" not in self.cells or self.evaluation.shots is None:
+        own = {"adapter", "adapter_retrieval", "retrieval", "endpoint"}
+        if self.evaluation.shots is None or own.issuperset(self.cells):
             return ()
         return _read(self.evaluation.shots, self, "reading the training rows")
 
@@ -139,7 +141,7 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     from collections import Counter
 
     from seamline.evaluations import evaluations
-    from seamline.models.evaluation.grid import choose_cells, sample
+    from seamline.models.evaluation.grid import GATED, choose_cells, sample
     from seamline.models.evaluation.records import MAIN
 
     known = evaluations(skill)
@@ -160,7 +162,16 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     if twice:
         raise InputError(f"{evaluation.file} has two rows with the id {twice[0]!r}; ids are unique")
     chosen = sample(rows, options.limit)
-    cells = choose_cells(options.cells, chosen, evaluation, endpoint=options.endpoint is not None)
+    contract = skill.spec.contract
+    endpoint = options.endpoint is not None
+    cells = choose_cells(options.cells, chosen, evaluation, contract, endpoint=endpoint)
+    if options.gate:
+        if evaluation.gate_cell not in GATED:
+            raise ConfigError(
+                f"gate_cell {evaluation.gate_cell!r} does not ask the skill; declare one of: "
+                f"{', '.join(GATED)}"
+            )
+        choose_cells([evaluation.gate_cell], chosen, evaluation, contract, endpoint=endpoint)
     return replace(found, rows=chosen, sampled=len(chosen) < len(rows), cells=cells)
 
 
@@ -171,7 +182,7 @@ def record(report: dict[str, Any], skill: Skill) -> None:
     from seamline.models.evaluation.report import COLUMNS
 
     told = ("skill", "on", "adapter_digest", "command", "date", "file", "measure", "rows", "groups",
-            "rows_digest", "sampled", "pairs", "slices", "gate")  # fmt: skip
+            "rows_digest", "sampled", "base_threshold", "pairs", "slices", "gate")  # fmt: skip
     cells = {
         name: {key: cell[key] for key in [*COLUMNS, "further"] if key in cell}
         for name, cell in report["cells"].items()
@@ -227,17 +238,28 @@ def _of_release(grid: Grid, released: Skill) -> Grid:
     )
 
 
+def _base_thresholds(runs: dict[str, CellRun]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"threshold": run.threshold, "rows": run.fitted_on}
+        for name, run in runs.items()
+        if run.threshold is not None
+    }
+
+
 async def _run(
     grids: list[Grid], names: tuple[str, ...], released: Skill | None
 ) -> tuple[dict[str, CellRun], Gate | None]:
-    from seamline.cli.progress import CountProgress
+    from seamline.cli.progress import CountProgress, Waiting
     from seamline.models.evaluation.gate import judge
 
     grid = grids[0]
+    cell = grid.evaluation.gate_cell
     with CountProgress() as tick:
         runs = {name: await grid.run(name, tick) for name in names}
         if released is None:
             return runs, None
-        new = runs.get("adapter") or await grid.run("adapter", tick)
-        old = await grids[1].run("adapter", tick)
-    return runs, judge(grid.rows, new.predictions, old.predictions, released)
+        new = runs.get(cell) or await grid.run(cell, tick)
+        old = await grids[1].run(cell, tick)
+    with Waiting("comparing with the released version"):
+        gate = judge(grid.evaluation, grid.rows, new.predictions, old.predictions, released)
+    return runs, gate

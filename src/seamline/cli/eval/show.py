@@ -16,13 +16,15 @@ def show(report: dict[str, Any]) -> None:
     """Everything of one report: cells, differences, slices, gate."""
     from rich.text import Text
 
+    from seamline.models.evaluation.report import told_p
+
     out = common.console()
     cells = report["cells"]
     _show_cells(report)
     for name, pair in report["pairs"].items():
         out.print(
             f"{name}: {pair['mean']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f}), "
-            f"p {pair['p']:.4f}",
+            f"{told_p(pair['p'])}",
             soft_wrap=True,
         )  # fmt: skip
     slices = _table("slice", "rows", *cells)
@@ -54,7 +56,7 @@ def show_all(found: dict[str, Any]) -> None:
 def _show_cells(report: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from seamline.models.evaluation.report import COLUMNS
+    from seamline.models.evaluation.report import COLUMNS, told_threshold
 
     out = common.console()
     of = "a sample of the" if report["sampled"] else "all"
@@ -74,17 +76,29 @@ def _show_cells(report: dict[str, Any]) -> None:
     out.print(table)
     if report["retrieval_threshold"] is not None:
         out.print(f"retrieval answers from a score of {report['retrieval_threshold']:.2f} on")
+    for name, found in report["base_threshold"].items():
+        out.print(told_threshold(name, found), soft_wrap=True)
 
 
 def _show_gate(gate: dict[str, Any]) -> None:
+    from seamline.models.evaluation.report import told_p
+
     low, mean, high = gate["difference"]
     passed = "passed" if gate["passed"] else "not passed"
+    cell = "" if gate["cell"] == "adapter" else f", cell {gate['cell']}"
     out = common.console()
     out.print(
-        f"gate {passed}: against {gate['against']} {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
-        f"p {gate['p']:.4f}",
+        f"gate {passed}: against {gate['against']}{cell} {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
+        f"{told_p(gate['p'])}",
         soft_wrap=True,
     )  # fmt: skip
+    for one in gate["numbers"]:
+        low, mean, high = one["difference"]
+        out.print(
+            f"  {one['name']}: {one['before']:.3f} to {one['after']:.3f}, "
+            f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
+            soft_wrap=True,
+        )  # fmt: skip
     for one in gate["collapsed"]:
         out.print(
             f"  slice {one['slice']} ({one['rows']} rows): {one['before']:.3f} to "

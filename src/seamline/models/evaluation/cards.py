@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seamline.models.evaluation.records import COMPARED, Record
-from seamline.models.evaluation.report import COLUMNS
+from seamline.models.evaluation.records import COMPARED, Gate, Record
+from seamline.models.evaluation.report import COLUMNS, told_p, told_threshold
 from seamline.models.skills import Skill, write_spec
 
 __all__ = ["numbers_of", "records_of", "refresh", "summaries", "with_numbers"]
@@ -92,16 +92,14 @@ def _part(record: Record) -> list[str]:
     lines.append("")
     if record.pairs:
         lines += [
-            f"- {name}: {pair['mean']:+.3f} (95 % interval {pair['low']:+.3f} to "
-            f"{pair['high']:+.3f})"
+            f"- {name}: {_interval(pair['low'], pair['mean'], pair['high'], pair['p'])}"
             for name, pair in record.pairs.items()
         ]
         lines.append("")
+    for name, found in record.base_threshold.items():
+        lines += [f"{told_threshold(f'`{name}`', found)}.", ""]
     if record.gate:
-        low, mean, high = record.gate.difference
-        passed = "passed" if record.gate.passed else "not passed"
-        found = f"{mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}), gate {passed}."
-        lines += [f"Against {record.gate.against}: {found}", ""]
+        lines += [_of_gate(record.gate), ""]
     if 0 < len(record.slices) <= _MOST_SLICES:
         lines += _header("accuracy on", "rows", *cells)
         for one in record.slices:
@@ -109,6 +107,22 @@ def _part(record: Record) -> list[str]:
             lines.append(_line(str(one["slice"]), f"{one['rows']:,}", *told))
         lines.append("")
     return lines
+
+
+def _of_gate(gate: Gate) -> str:
+    """One line: against whom, the differences, and the verdict."""
+    passed = "passed" if gate.passed else "not passed"
+    cell = "" if gate.cell == "adapter" else f" (cell `{gate.cell}`)"
+    numbers = "".join(
+        f"; {one.name.replace('_', ' ')} {_interval(*one.difference)}" for one in gate.numbers
+    )
+    found = f"{_interval(*gate.difference, gate.p)}{numbers}, gate {passed}."
+    return f"Against {gate.against}{cell}: {found}"
+
+
+def _interval(low: float, mean: float, high: float, p: float | None = None) -> str:
+    told = f", {told_p(p)}" if p is not None else ""
+    return f"{mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}{told})"
 
 
 def _first(cells: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

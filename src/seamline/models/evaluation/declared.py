@@ -1,9 +1,9 @@
 """How a skill is evaluated, declared by `evaluation.py` in the skill's own folder.
 
 That file defines `evaluation(contract)`, which gives an `Evaluation`: rows with their gold,
-training rows for few-shot prompts, and what a prediction means. Where a skill is measured in
-several ways it gives a mapping of names to them; the gate is about the first. It lies in a
-version's folder, or above it for all versions.
+training rows, and what a prediction means. Where a skill is measured in several ways it gives a
+mapping of names to them; the gate is about the first. It lies in a version's folder, or above it
+for all versions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seamline.models.protocol import DecideRequest
 
 __all__ = ["PROMPTED", "EvalRow", "Evaluation", "Prediction", "Shot", "rows_digest"]
 
-PROMPTED = ("base", "base_few_shot", "adapter")
+PROMPTED = ("nearest", "majority", "base", "base_few_shot", "adapter")
 """The cells of an evaluation of the skill beside the prompted base, which costs far more a row."""
 
 
@@ -61,11 +61,20 @@ class EvalRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """A training row as an example in a prompt; `right` holds the texts of its right choices."""
+    """A training row: an example in a prompt, and an answer that can be copied.
+
+    Attributes:
+        text: What it is found by, as that of a row.
+        context: The variables of the contract's context template.
+        right: The texts of its right choices; of a label set, its labels. Empty where nothing is
+            right: the label for none never stands here.
+        group: What it belongs to, e.g. a document, as that of a row.
+    """
 
     text: str
     context: Mapping[str, Any]
     right: tuple[str, ...]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,8 @@ class Evaluation:
             Where `none` is no name, as for the bare base, the best counts at any score.
         bare: How the base is asked without the adapter.
         rows: The rows of a data folder, in a fixed order.
-        shots: The training rows that few-shot prompts draw from; without, there are none.
+        shots: The training rows: examples for prompts, and what `nearest` and `majority` answer
+            from; without, there are none.
         further: Further numbers, of all rows and what one cell said of each.
         read: What the scores of a row's choices mean; by default, the best-scored name.
         cells: The cells that are run where none are asked for; by default all there are.
@@ -108,6 +118,10 @@ class Evaluation:
             the cell `retrieval`; by default it is `threshold`.
         threshold: The score from which a name counts as answered; `seamline eval` sets that of
             the version it evaluates.
+        gate_cell: Whose accuracy the gate compares: `adapter`, or `adapter_retrieval` where that
+            is what ships.
+        gate_on: Further numbers of that cell that must not fall, the higher the better: names of
+            `further`, or `macro_f1`, `micro_f1` and `exact_match`.
     """
 
     file: str
@@ -123,6 +137,8 @@ class Evaluation:
     cells: tuple[str, ...] = ()
     retrieval_threshold: Callable[[Path], float] | None = None
     threshold: float = 0.5
+    gate_cell: str = "adapter"
+    gate_on: tuple[str, ...] = ()
 
     def predict(
         self, names: Sequence[str], scores: Sequence[float], *, none: str | None = None

@@ -6,28 +6,36 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from seamline.errors import ConfigError
 from seamline.models.contracts import SkillContract
+from seamline.models.evaluation.bare import FEW_SHOT, BareBase
 from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction, Shot
+from seamline.models.evaluation.examples import Examples
 from seamline.models.evaluation.kept import KeptAnswers
-from seamline.models.protocol import Choice, DecideRequest, DecideResponse, Model
-from seamline.models.retrieval import Retriever
+from seamline.models.evaluation.own_threshold import ROWS, UNFITTED, best_threshold
+from seamline.models.protocol import DecideRequest, DecideResponse, Model
 
-__all__ = ["CELLS", "CellRun", "Grid", "LocalBase", "choose_cells", "sample"]
+__all__ = ["CELLS", "GATED", "CellRun", "Grid", "LocalBase", "choose_cells", "sample"]
 
 CELLS = {
     "retrieval": "the retriever's own order, no model",
+    "nearest": "the answer of the nearest training row, no model",
+    "majority": "the most frequent answer of the training rows, no model",
     "base": "the bare base, asked one yes/no question a choice",
-    "base_few_shot": "the same, with the nearest training rows in the prompt",
+    FEW_SHOT: "the bare base, with the nearest training rows in the prompt",
     "adapter": "the skill",
     "adapter_retrieval": "the skill's probability and the retrieval score together",
     "endpoint": "the model behind an endpoint, in one structured call",
 }
+GATED = ("adapter", "adapter_retrieval")
+"""The cells that the gate may be about: those that the skill answers."""
+
 _RETRIEVING = frozenset({"retrieval", "adapter_retrieval"})
-_SHOTS = 4
+_OF_SHOTS = frozenset({"nearest", "majority", FEW_SHOT})
 _BATCH = 16
 
 Tick = Callable[[int, int, str], None]
@@ -45,12 +53,19 @@ class LocalBase(Model, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CellRun:
-    """What one cell answered, one prediction a row, and what it took in all."""
+    """What one cell answered, one prediction a row, and what it took in all.
+
+    Attributes:
+        threshold: Of a cell of the base, its own, from which a name counts as answered.
+        fitted_on: How many training rows that was chosen on; on none, it is 0.5.
+    """
 
     predictions: tuple[Prediction, ...]
     seconds: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    threshold: float | None = None
+    fitted_on: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +75,7 @@ class Grid:
     Attributes:
         skill: The reference of the version that is evaluated.
         contract: That version's contract.
-        shots: The training rows of few-shot prompts; may be empty where no cell needs them.
+        shots: The training rows; may be empty where no cell needs them.
         endpoint: Answers the cell `endpoint`.
         retrieval_threshold: The score from which the cell `retrieval` answers a name; by default
             as the others.
@@ -95,29 +110,90 @@ class Grid:
                 own = replace(own, threshold=self.retrieval_threshold)
             found = [own.predict(row.names, row.retrieved) for row in self.rows]
             return CellRun(predictions=tuple(found))
-        if cell in ("adapter", "adapter_retrieval"):
+        if cell in ("nearest", "majority"):
+            return self._copied(cell, tick)
+        if cell in GATED:
             return await self._answered(self._adapter_requests(), cell, tick)
         if cell == "endpoint":
-            return await self._answered(self._plain_requests(), cell, tick)
-        few = cell == "base_few_shot"
-        requests = self._with_shots(self._plain_requests()) if few else self._plain_requests()
-        return await self._answered(requests, cell, tick)
+            return await self._answered(self._bare.requests(cell, self.rows), cell, tick)
+        threshold, fitted_on = await self._own_threshold(cell, tick)
+        own = self.evaluation
+        if threshold is not None:
+            own = replace(own, threshold=threshold)
+        run = await self._answered(self._bare.requests(cell, self.rows), cell, tick, own)
+        return replace(run, threshold=threshold, fitted_on=fitted_on)
 
     def forget(self) -> None:
         """Remove the answers that were kept."""
         for answers in self._asked.values():
             answers.forget()
 
-    async def _answered(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> CellRun:
+    @cached_property
+    def _examples(self) -> Examples:
+        return Examples(self.shots)
+
+    @cached_property
+    def _bare(self) -> BareBase:
+        return BareBase(self.evaluation, self.contract, self._examples)
+
+    def _copied(self, cell: str, tick: Tick) -> CellRun:
+        """The answers of the training rows themselves."""
+        if not self.shots:
+            raise ConfigError(
+                f"cell {cell!r} answers from training rows, and the data folder has none for "
+                f"{self.skill}; leave it out of --cells"
+            )
+        started = time.perf_counter()
+        if cell == "majority":
+            found = [self._examples.majority(self.evaluation, self.contract)] * len(self.rows)
+        else:
+            found = []
+            for row, request in zip(self.rows, self._adapter_requests(), strict=True):
+                own = self._examples.nearest(row, request, self.evaluation, self.contract)
+                found.append(own)
+                tick(len(found), len(self.rows), f"rows of {self.skill}, {cell}")
+        return CellRun(predictions=tuple(found), seconds=time.perf_counter() - started)
+
+    async def _own_threshold(self, cell: str, tick: Tick) -> tuple[float | None, int]:
+        """The threshold of a cell of the base, and the number of training rows it is from.
+
+        None where the evaluation reads scores without one.
+        """
+        if self.evaluation.read is not None:
+            return None, 0
+        drawn = self._examples.drawn(ROWS) if self.contract.read == "labels" else []
+        if not drawn:
+            return UNFITTED, 0
+        shots, weights = zip(*drawn, strict=True)
+        rows = [
+            EvalRow(id=str(at), context=one.context, gold=frozenset(one.right), text=one.text)
+            for at, one in enumerate(shots)
+        ]
+        requests = self._bare.requests(cell, rows, shots)
+        answers = await self._asked_once(requests, cell, tick, "training rows")
+        scored = [
+            (self._names(request), answers.responses[at].scores)
+            for at, request in enumerate(requests)
+        ]
+        none = self.contract.none_label
+        found = best_threshold(self.evaluation, rows, scored, weights=weights, none=none)
+        return found, len(rows)
+
+    async def _answered(
+        self,
+        requests: Sequence[DecideRequest],
+        cell: str,
+        tick: Tick,
+        evaluation: Evaluation | None = None,
+    ) -> CellRun:
         # Both cells of the adapter ask the same questions: they are asked once.
         kind = "adapter" if cell == "adapter_retrieval" else cell
-        if kind not in self._asked:
-            self._asked[kind] = await self._ask(requests, kind, tick)
-        answers = self._asked[kind]
+        answers = await self._asked_once(requests, kind, tick, "rows")
         usage = [response.usage for response in answers.responses.values()]
+        own = evaluation or self.evaluation
         return CellRun(
             predictions=tuple(
-                self._read(row, requests[i], answers.responses.get(i), cell)
+                self._read(own, row, requests[i], answers.responses.get(i), cell)
                 for i, row in enumerate(self.rows)
             ),
             seconds=answers.seconds,
@@ -125,12 +201,23 @@ class Grid:
             output_tokens=sum(one.output_tokens for one in usage),
         )
 
-    async def _ask(self, requests: Sequence[DecideRequest], cell: str, tick: Tick) -> KeptAnswers:
+    async def _asked_once(
+        self, requests: Sequence[DecideRequest], cell: str, tick: Tick, what: str
+    ) -> KeptAnswers:
+        key = f"{what}, {cell}"
+        if key not in self._asked:
+            told = f"{what} of {self.skill}, {cell}"
+            self._asked[key] = await self._ask(requests, cell, tick, told)
+        return self._asked[key]
+
+    async def _ask(
+        self, requests: Sequence[DecideRequest], cell: str, tick: Tick, what: str
+    ) -> KeptAnswers:
         whom = [cell, self.behaviour, self.evaluation.bare.model_dump_json()]
         kept = KeptAnswers(self.keep, whom, requests)
         # A row without candidates asks nothing; its answer is none.
         asked = [i for i, one in enumerate(requests) if one.choices or one.ask == "labels"]
-        total, what = len(asked), f"rows of {self.skill}, {cell}"
+        total = len(asked)
         left = [i for i in asked if i not in kept.responses]
         # Rows of one length are read together, so that little is padded.
         left.sort(key=lambda i: (len(requests[i].instructions + requests[i].context), i))
@@ -153,71 +240,37 @@ class Grid:
             return await self.endpoint.decide(requests)
         if cell.startswith("adapter"):
             return await self.local.decide(requests, skill=self.skill)
-        return await self.local.decide_bare(requests, self.evaluation.bare)
+        return await self.local.decide_bare(requests, self._bare.contract(cell))
+
+    def _names(self, request: DecideRequest) -> list[str]:
+        """What a label set's scores are of: the choices that were asked, or the whole set."""
+        return [choice.name for choice in request.choices] or list(self.contract.labels)
 
     def _read(
-        self, row: EvalRow, request: DecideRequest, response: DecideResponse | None, cell: str
+        self,
+        evaluation: Evaluation,
+        row: EvalRow,
+        request: DecideRequest,
+        response: DecideResponse | None,
+        cell: str,
     ) -> Prediction:
         if response is None:
-            return self.evaluation.predict((), ())
+            return evaluation.predict((), ())
         scores = response.scores
         if self.contract.read == "labels":
-            names = [choice.name for choice in request.choices] or list(self.contract.labels)
-            return self.evaluation.predict(names, scores, none=self.contract.none_label)
+            none = self.contract.none_label
+            return evaluation.predict(self._names(request), scores, none=none)
         if cell == "adapter_retrieval":
-            if self.evaluation.with_retrieval is not None:
-                return self.evaluation.with_retrieval(row, scores)
+            if evaluation.with_retrieval is not None:
+                return evaluation.with_retrieval(row, scores)
             pairs = zip(scores, row.retrieved, strict=True)
             scores = tuple((score + found) / 2 for score, found in pairs)
-        return self._predicted(row, scores)
-
-    def _predicted(self, row: EvalRow, scores: Sequence[float]) -> Prediction:
-        if self.evaluation.read is not None:
-            return self.evaluation.read(row, scores)
-        return self.evaluation.predict(row.names, scores)
+        if evaluation.read is not None:
+            return evaluation.read(row, scores)
+        return evaluation.predict(row.names, scores)
 
     def _adapter_requests(self) -> list[DecideRequest]:
         return [row.asked or self.contract.request(row.context, row.choices) for row in self.rows]
-
-    def _plain_requests(self) -> list[DecideRequest]:
-        """The rows as a model without the adapter reads them: labels by their real names."""
-        bare = self.evaluation.bare
-        if self.contract.read == "branches":
-            return [
-                request.model_copy(update={"instructions": bare.system or request.instructions})
-                for request in self._adapter_requests()
-            ]
-        names = [name for name in self.contract.labels if name != self.contract.none_label]
-        return [
-            DecideRequest(
-                ask="options",
-                instructions=bare.system,
-                context=request.context,
-                choices=tuple(Choice(name=name, text=name) for name in names),
-            )
-            for request in self._adapter_requests()
-        ]
-
-    def _with_shots(self, requests: Sequence[DecideRequest]) -> list[DecideRequest]:
-        index = Retriever([shot.text for shot in self.shots])
-        found = []
-        for row, request in zip(self.rows, requests, strict=True):
-            near = [self.shots[i] for i in index.nearest(row.text, _SHOTS)]
-            # The nearest stands last, next to the question.
-            examples = "\n\n".join(self._example(shot, near) for shot in reversed(near))
-            text = f"{request.instructions}\n\nExamples:\n\n{examples}\n\nNow the real one.\n"
-            found.append(request.model_copy(update={"instructions": text}) if near else request)
-        return found
-
-    def _example(self, shot: Shot, near: Sequence[Shot]) -> str:
-        """A training row with a right choice and, where a neighbour has another, a wrong one."""
-        yes, no = self.evaluation.bare.answers
-        others = (text for one in near for text in one.right if text not in shot.right)
-        asked = [(text, yes) for text in shot.right[:1]] + [(text, no) for text in [*others][:1]]
-        context = self.contract.request(shot.context).context
-        frame = self.evaluation.bare.frames["options"]
-        lines = [f"{frame.replace('{text}', text)} {answer.strip()}" for text, answer in asked]
-        return "\n".join([context, *lines])
 
 
 def sample(rows: Sequence[EvalRow], limit: int | None, *, seed: int = 0) -> list[EvalRow]:
@@ -236,7 +289,12 @@ def sample(rows: Sequence[EvalRow], limit: int | None, *, seed: int = 0) -> list
 
 
 def choose_cells(
-    wanted: Sequence[str], rows: Sequence[EvalRow], evaluation: Evaluation, *, endpoint: bool
+    wanted: Sequence[str],
+    rows: Sequence[EvalRow],
+    evaluation: Evaluation,
+    contract: SkillContract,
+    *,
+    endpoint: bool,
 ) -> tuple[str, ...]:
     """The cells to run, in the order of `CELLS`: those wanted, else those that are declared.
 
@@ -247,8 +305,10 @@ def choose_cells(
     lacking = {"endpoint": "needs --endpoint NAME"} if not endpoint else {}
     if not any(row.retrieved for row in rows):
         lacking |= dict.fromkeys(_RETRIEVING, "has no retrieval scores here")
+    if contract.read != "labels":
+        lacking["majority"] = "needs a skill with a label set"
     if evaluation.shots is None:
-        lacking["base_few_shot"] = "has no training rows here"
+        lacking |= dict.fromkeys(_OF_SHOTS, "has no training rows here")
     possible = [cell for cell in CELLS if cell not in lacking]
     for cell in wanted:
         if cell not in CELLS:

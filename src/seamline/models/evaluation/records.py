@@ -26,6 +26,7 @@ __all__ = [
     "COMPARED",
     "Collapsed",
     "Gate",
+    "Judged",
     "Record",
     "behaviour_digest",
     "differences",
@@ -61,16 +62,37 @@ class Collapsed(_Frozen):
     p: float
 
 
-class Gate(_Frozen):
-    """A version against the released one, `against`, on the same rows.
+class Judged(_Frozen):
+    """A further number that must not fall: of the released version and of the new one.
 
-    `difference` is low, mean and high of new minus released accuracy (95 %, paired bootstrap).
+    `difference` is new minus released, with the bounds of its 95 % paired bootstrap interval:
+    low, found, high.
+    """
+
+    name: str
+    before: float
+    after: float
+    difference: tuple[float, float, float]
+
+    @property
+    def fell(self) -> bool:
+        """Whether the interval lies wholly below 0."""
+        return self.difference[2] < 0
+
+
+class Gate(_Frozen):
+    """A version against the released one, `against`, on the same rows, both as `cell` answers.
+
+    `difference` is low, mean and high of new minus released accuracy (95 %, paired bootstrap);
+    `numbers` are those that were judged beside it.
     """
 
     against: str
     against_digest: str
+    cell: str = "adapter"
     difference: tuple[float, float, float]
     p: float
+    numbers: tuple[Judged, ...] = ()
     collapsed: tuple[Collapsed, ...] = ()
     passed: bool
 
@@ -79,7 +101,7 @@ class Record(_Frozen):
     """What an evaluation found; `sampled` where it saw only a part of the file's rows.
 
     `groups` counts what the rows belong to, or the rows; `on` names a further evaluation of the
-    skill; `pairs` and `slices` are as in the report.
+    skill; `pairs`, `slices` and `base_threshold` are as in the report.
     """
 
     skill: str
@@ -97,6 +119,7 @@ class Record(_Frozen):
     cells: Mapping[str, Mapping[str, Any]]
     pairs: Mapping[str, Mapping[str, float]] = {}
     slices: tuple[Mapping[str, Any], ...] = ()
+    base_threshold: Mapping[str, Mapping[str, float]] = {}
     gate: Gate | None = None
 
     @staticmethod
@@ -202,7 +225,8 @@ def require_gate(skill: Skill, released: Skill) -> None:
     if not gate.passed:
         low, mean, high = gate.difference
         worse = ", ".join(one.slice for one in gate.collapsed) or "none"
+        fell = ", ".join(one.name for one in gate.numbers if one.fell) or "none"
         raise SkillError(
             f"{told}its gate was not passed: difference {mean:+.3f} ({low:+.3f} to {high:+.3f}), "
-            f"collapsed slices: {worse}; train a better version"
+            f"collapsed slices: {worse}, numbers that fell: {fell}; train a better version"
         )

@@ -24,7 +24,7 @@ from seamline.models.evaluation.metrics import (
     risk_coverage,
 )
 
-__all__ = ["COLUMNS", "cell_report", "page", "pairs", "slice_table"]
+__all__ = ["COLUMNS", "cell_report", "page", "pairs", "slice_table", "told_p", "told_threshold"]
 
 COLUMNS = {
     "accuracy": "accuracy",
@@ -40,6 +40,7 @@ COLUMNS = {
 """The numbers of a cell, in the order of the tables."""
 
 _POINTS = 100
+_LEAST_P = 0.0001
 
 
 def cell_report(
@@ -104,9 +105,21 @@ def slice_table(rows: Sequence[EvalRow], runs: Mapping[str, CellRun]) -> list[di
     ]
 
 
+def told_p(p: float) -> str:
+    """A p as tables tell it."""
+    return f"p {p:.4f}" if p >= _LEAST_P else f"p < {_LEAST_P}"
+
+
+def told_threshold(cell: str, found: Mapping[str, float]) -> str:
+    """The threshold of a cell of the base, and what it was chosen on."""
+    on = f"chosen on {found['rows']:.0f} training rows" if found["rows"] else "not fitted"
+    return f"{cell} answers from a score of {found['threshold']:.3f} on, {on}"
+
+
 def page(report: Mapping[str, Any], images: Mapping[str, str]) -> str:
     """The report as one HTML page that needs nothing else; `images` are titles to PNG base64."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"p": told_p, "threshold": told_threshold}
     return environment.from_string(_PAGE).render(report=report, columns=COLUMNS, images=images)
 
 
@@ -134,8 +147,13 @@ code { background: #f2f2f2; padding: .1rem .3rem }
 <p>Adapter {{ report.adapter_digest }}<br>Rows {{ report.rows_digest }}</p>
 {% if report.gate %}
 <h2>Gate: {{ "passed" if report.gate.passed else "not passed" }}</h2>
-<p>Against {{ report.gate.against }}: {{ "%+.3f (%+.3f to %+.3f)"|format(report.gate.difference[1],
-report.gate.difference[0], report.gate.difference[2]) }}, p {{ "%.4f"|format(report.gate.p) }}.
+<p>The cell {{ report.gate.cell }} against {{ report.gate.against }}: accuracy
+{{ "%+.3f (%+.3f to %+.3f)"|format(report.gate.difference[1], report.gate.difference[0],
+report.gate.difference[2]) }}, {{ report.gate.p|p }}.
+{% for one in report.gate.numbers %}
+{{ one.name }} {{ "%+.3f (%+.3f to %+.3f)"|format(one.difference[1], one.difference[0],
+one.difference[2]) }}.
+{% endfor %}
 {% for one in report.gate.collapsed %}
 Slice {{ one.slice }} ({{ one.rows }} rows) fell from {{ "%.3f"|format(one.before) }} to
 {{ "%.3f"|format(one.after) }}.
@@ -151,11 +169,14 @@ Slice {{ one.slice }} ({{ one.rows }} rows) fell from {{ "%.3f"|format(one.befor
 <p>{{ name }}: {% for key, value in cell.further.items() %}{{ key }} {{ "%.3f"|format(value) }}{{
 ", " if not loop.last }}{% endfor %}</p>
 {% endfor %}
+{% for name, found in report.base_threshold.items() %}
+<p>{{ name|threshold(found) }}</p>
+{% endfor %}
 <h2>Differences in accuracy</h2>
 <table><tr><th>pair</th><th>difference</th><th>95 % interval</th><th>McNemar p</th></tr>
 {% for name, pair in report.pairs.items() %}
 <tr><td>{{ name }}</td><td>{{ "%+.3f"|format(pair.mean) }}</td>
-<td>{{ "%+.3f to %+.3f"|format(pair.low, pair.high) }}</td><td>{{ "%.4f"|format(pair.p) }}</td></tr>
+<td>{{ "%+.3f to %+.3f"|format(pair.low, pair.high) }}</td><td>{{ pair.p|p }}</td></tr>
 {% endfor %}</table>
 <h2>Slices</h2>
 <table><tr><th>slice</th><th>rows</th>{% for name in report.cells %}<th>{{ name }}</th>{% endfor %}

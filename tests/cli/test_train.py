@@ -65,6 +65,45 @@ def test_the_example_of_the_docs_gives_what_they_say(seamline: Seamline, outside
     assert "same text, another answer: 2" in again.stderr
 
 
+EVALUATION = """
+import json
+from seamline.models.contracts import SkillContract
+from seamline.models.evaluation.declared import Evaluation, EvalRow
+
+BARE = SkillContract(read="branches", frames={"options": "Is it {text}?"})
+
+def evaluation(contract):
+    def rows(data):
+        texts = json.loads((data / "tests.json").read_text())
+        return [EvalRow(id=str(i), context={"text": one}, gold=frozenset(), text=one)
+                for i, one in enumerate(texts)]
+    return Evaluation(file="tests.json", measure="right", several=False, bare=BARE, rows=rows)
+"""
+
+
+def test_leakage_is_checked_against_what_the_skill_declares(
+    seamline: Seamline, outside: Path, shelf: Path
+) -> None:
+    folder = shelf / "models" / "skills" / "mail_topic"
+    (folder / "evaluation.py").write_text(EVALUATION)
+    command = ("train", "mail_topic@0.1.0", "--data", str(outside), "--only", "data", "--json")
+    done = seamline(*command)
+    assert done.returncode == 0, done.stderr
+    told = "leakage was not checked against tests.json: it is not in the folder given as --data"
+    assert f"warning: {told}" in done.stderr
+    before = json.loads(done.stdout)
+    assert before["compared"] == ["mails_test.csv"]
+    (outside / "tests.json").write_text('["Your SHOP plays very good music."]')
+    report = json.loads(seamline(*command).stdout)
+    (leakage,) = [step for step in report["steps"] if step["name"] == "leakage"]
+    assert leakage["reasons"] == {
+        "near-duplicate in mails_test.csv": 1,
+        "same text in tests.json": 1,
+    }
+    assert report["compared"] == ["tests.json", "mails_test.csv"]
+    assert report["key"] != before["key"]
+
+
 def test_a_wrong_label_is_one_error_without_a_traceback(seamline: Seamline, outside: Path) -> None:
     with (outside / "mails.csv").open("a") as file:
         file.write("17,ann,Hello,bill\n")

@@ -170,6 +170,7 @@ def _base(opened: Project, recipe: Recipe) -> BaseSpec:
 def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts: bool) -> Prepared:
     from seamline.cli.data_report import show_report
     from seamline.cli.progress import CountProgress
+    from seamline.evaluations import evaluations_in
     from seamline.loading import load_module
     from seamline.models.dataset.cleaning import PiiFilter
     from seamline.models.dataset.stage import prepare
@@ -192,6 +193,7 @@ def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts
             into=work / "data",
             pii=PiiFilter(find=find, mask=mask_pii),
             build=build,
+            evaluations=evaluations_in(folder, recipe.contract),
             show_texts=show_texts,
             tick=tick,
         )

@@ -64,7 +64,7 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
         if not row["labels" if contract.read == "labels" else "branches"]:
             raise ConfigError(
                 f"a training row has no {contract.read}: {str(row['context'])[:80]!r}; "
-                "remove it, or add `data: {}` to the recipe, which drops such rows"
+                "remove it"
             )
         group, stage = str(row.get("source") or ""), int(row.get("stage", 1))
         if contract.read == "labels":

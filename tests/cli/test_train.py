@@ -9,12 +9,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from seamline.cli.train import _not_packaged
+from seamline.cli.train import _not_packaged, _warn_of_length
 from seamline.models.bases import BaseSpec, default_cache, pull, verify
 from seamline.models.digests import weights_digest
+from seamline.models.recipes import Recipe
 from seamline.models.skills import Skill
 from seamline.project import Project
 
@@ -102,6 +104,24 @@ def test_leakage_is_checked_against_what_the_skill_declares(
     }
     assert report["compared"] == ["tests.json", "mails_test.csv"]
     assert report["key"] != before["key"]
+
+
+def test_rows_that_were_too_long_are_told(
+    outside: Path, shelf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe.load(shelf / "models" / "skills" / "mail_topic" / "0.1.0")
+
+    def told(**report: Any) -> str:
+        _warn_of_length(recipe, report)
+        return capsys.readouterr().err.strip()
+
+    cut = told(rows=5000, cut_rows=34, cut_rows_asked_whole=30)
+    assert cut.startswith("warning: 34 of 5,000 training rows are longer than training.max_tokens")
+    assert "lost their middle; 30 of them are asked whole, by max_tokens (1024); raise" in cut
+    assert "asked whole" not in told(rows=5000, cut_rows=34, cut_rows_asked_whole=0)
+    assert told(rows=90, too_long=10).startswith("warning: 10 of 100 pairs are longer")
+    assert told(rows=90, cut_rows=0, cut_rows_asked_whole=0) == ""
+    assert told(average=["a@1.0.0", "b@1.0.0"]) == ""
 
 
 def test_a_wrong_label_is_one_error_without_a_traceback(seamline: Seamline, outside: Path) -> None:

@@ -218,3 +218,26 @@ def test_packaging_alone_needs_no_data(shelf: Path, folder: Path, work: Path) ->
     lacking = CliRunner().invoke(app, [*command, "--project", str(shelf)])
     assert lacking.exit_code == 2
     assert "has no adapter" in lacking.stderr
+
+
+def test_a_full_disk_leaves_the_card_and_is_one_error(
+    shelf: Path, folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", "clause_type@0.1.0", "--only", "package", "--work", str(work)]
+    command += ["--project", str(shelf)]
+    without_card(folder)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    card = (folder / "README.md").read_text()
+    edit(folder, limits="None.\n")
+    real = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if Path(target).name == "README.md":
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert "no space left on the device; free some and run it again" in done.stderr
+    assert (folder / "README.md").read_text() == card

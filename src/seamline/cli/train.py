@@ -66,7 +66,8 @@ def train(
     recipe = Recipe.load(folder)
     into = work or folder / "work"
     if only == "package":
-        report = package_stage(_base(opened, recipe), folder, into, skill)
+        with disk_errors(folder):
+            report = package_stage(_base(opened, recipe), folder, into, skill)
         _tell(report, json, f"{report['skill']} is packaged: {report['folder']}")
         return
     prepared = _prepare(recipe, folder, _data(data), into, show_texts=show_texts)
@@ -77,7 +78,8 @@ def train(
         return
     base = _base(opened, recipe)
     if only == "calibrate":
-        report = calibrate_stage(recipe, base, folder, prepared, into, rows)
+        with disk_errors(into):
+            report = calibrate_stage(recipe, base, folder, prepared, into, rows)
         then = f"`seamline train {skill} --only package` puts it into skill.yaml"
         _tell(report, json, f"{skill} is calibrated; {then}")
         return

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from seamline.errors import SkillError
 from seamline.loading import load_module
+from seamline.models.contracts import SkillContract
 from seamline.models.evaluation.declared import Evaluation
 from seamline.models.skills import Skill
 
-__all__ = ["evaluations"]
+__all__ = ["evaluations", "evaluations_in"]
 
 
 def evaluations(skill: Skill) -> dict[str, Evaluation]:
@@ -20,15 +22,28 @@ def evaluations(skill: Skill) -> dict[str, Evaluation]:
     Raises:
         SkillError: The skill does not say.
     """
-    own = skill.path / "evaluation.py"
-    file = own if own.is_file() else skill.path.parent / own.name
-    if not file.is_file():
+    found = evaluations_in(skill.path, skill.spec.contract)
+    if not found:
         raise SkillError(
-            f"{skill.ref} does not say how it is evaluated: write {own} with a function "
+            f"{skill.ref} does not say how it is evaluated: write "
+            f"{skill.path / 'evaluation.py'} with a function "
             "`evaluation(contract) -> Evaluation` (see docs/evaluation.md)"
         )
+    return found
+
+
+def evaluations_in(folder: Path, contract: SkillContract) -> dict[str, Evaluation]:
+    """As `evaluations`, of a version that need not be packaged yet; none where it does not say.
+
+    Raises:
+        SkillError: Its `evaluation.py` gives something else.
+    """
+    own = folder / "evaluation.py"
+    file = own if own.is_file() else folder.parent / own.name
+    if not file.is_file():
+        return {}
     make = getattr(load_module(file), "evaluation", None)
-    found = make(skill.spec.contract) if callable(make) else None
+    found = make(contract) if callable(make) else None
     named = {"main": found} if isinstance(found, Evaluation) else found
     if (
         not isinstance(named, Mapping)

@@ -9,12 +9,14 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from seamline.cli.train import _not_packaged
+from seamline.cli.train import _not_packaged, _warn_of_length
 from seamline.models.bases import BaseSpec, default_cache, pull, verify
 from seamline.models.digests import weights_digest
+from seamline.models.recipes import Recipe
 from seamline.models.skills import Skill
 from seamline.project import Project
 
@@ -63,6 +65,63 @@ def test_the_example_of_the_docs_gives_what_they_say(seamline: Seamline, outside
     assert again.stdout.strip() == str(folder)
     assert "as prepared before" in again.stderr
     assert "same text, another answer: 2" in again.stderr
+
+
+EVALUATION = """
+import json
+from seamline.models.contracts import SkillContract
+from seamline.models.evaluation.declared import Evaluation, EvalRow
+
+BARE = SkillContract(read="branches", frames={"options": "Is it {text}?"})
+
+def evaluation(contract):
+    def rows(data):
+        texts = json.loads((data / "tests.json").read_text())
+        return [EvalRow(id=str(i), context={"text": one}, gold=frozenset(), text=one)
+                for i, one in enumerate(texts)]
+    return Evaluation(file="tests.json", measure="right", several=False, bare=BARE, rows=rows)
+"""
+
+
+def test_leakage_is_checked_against_what_the_skill_declares(
+    seamline: Seamline, outside: Path, shelf: Path
+) -> None:
+    folder = shelf / "models" / "skills" / "mail_topic"
+    (folder / "evaluation.py").write_text(EVALUATION)
+    command = ("train", "mail_topic@0.1.0", "--data", str(outside), "--only", "data", "--json")
+    done = seamline(*command)
+    assert done.returncode == 0, done.stderr
+    told = "leakage was not checked against tests.json: it is not in the folder given as --data"
+    assert f"warning: {told}" in done.stderr
+    before = json.loads(done.stdout)
+    assert before["compared"] == ["mails_test.csv"]
+    (outside / "tests.json").write_text('["Your SHOP plays very good music."]')
+    report = json.loads(seamline(*command).stdout)
+    (leakage,) = [step for step in report["steps"] if step["name"] == "leakage"]
+    assert leakage["reasons"] == {
+        "near-duplicate in mails_test.csv": 1,
+        "same text in tests.json": 1,
+    }
+    assert report["compared"] == ["tests.json", "mails_test.csv"]
+    assert report["key"] != before["key"]
+
+
+def test_rows_that_were_too_long_are_told(
+    outside: Path, shelf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe.load(shelf / "models" / "skills" / "mail_topic" / "0.1.0")
+
+    def told(**report: Any) -> str:
+        _warn_of_length(recipe, report)
+        return capsys.readouterr().err.strip()
+
+    cut = told(rows=5000, cut_rows=34, cut_rows_asked_whole=30)
+    assert cut.startswith("warning: 34 of 5,000 training rows are longer than training.max_tokens")
+    assert "lost their middle; 30 of them are asked whole, by max_tokens (1024); raise" in cut
+    assert "asked whole" not in told(rows=5000, cut_rows=34, cut_rows_asked_whole=0)
+    assert told(rows=90, too_long=10).startswith("warning: 10 of 100 pairs are longer")
+    assert told(rows=90, cut_rows=0, cut_rows_asked_whole=0) == ""
+    assert told(average=["a@1.0.0", "b@1.0.0"]) == ""
 
 
 def test_a_wrong_label_is_one_error_without_a_traceback(seamline: Seamline, outside: Path) -> None:

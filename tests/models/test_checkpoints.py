@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from seamline.errors import ConfigError
-from seamline.models.checkpoints import disk_errors, last_whole, same_inputs
+from seamline.models.checkpoints import (
+    CHECKPOINTS,
+    PREFIXES,
+    disk_errors,
+    last_whole,
+    remove_unfinished,
+    same_inputs,
+)
 
 INPUTS = {"rows": ["a", None], "base": "sha256:1", "recipe": {"method": "lora"}}
 
@@ -78,3 +85,12 @@ def test_only_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
         raise PermissionError(errno.EACCES, "no")
     with pytest.raises(RuntimeError), disk_errors(tmp_path):
         raise RuntimeError("PytorchStreamWriter failed writing file")
+
+
+def test_what_only_an_unfinished_training_needs_is_removed(tmp_path: Path) -> None:
+    for name in (CHECKPOINTS, PREFIXES, "data"):
+        (tmp_path / name / "deeper").mkdir(parents=True)
+        (tmp_path / name / "deeper" / "file").write_text("x")
+    remove_unfinished(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["data"]
+    remove_unfinished(tmp_path)

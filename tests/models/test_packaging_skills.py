@@ -61,6 +61,7 @@ def work(tmp_path: Path, folder: Path) -> Path:
         dropped={"leakage": 3},
         train_rows=90,
         held_out_rows=27,
+        compared=("contracts/dev.jsonl", "other.jsonl"),
         warnings=("labels without a training row: Insurance",),
     )
     training = {"rows": 90, "tokens": 8100, "steps": 12, "loss": 1.25}
@@ -111,7 +112,8 @@ def test_a_card_tells_data_training_calibration_numbers_and_limits(
     assert done.skill.spec.evaluation["main"]["cells"]["adapter"]["accuracy"] == 0.81
     card = (folder / "README.md").read_text()
     assert "| Contracts \\| old | CC BY 4.0 | 120 |" in card
-    assert "90 rows to train on, 27 held out (groups). Dropped: leakage 3." in card
+    assert "90 rows to train on, 27 held out (groups). Dropped: leakage 3. No row of" in card
+    assert "No row of `contracts/dev.jsonl`, `other.jsonl` was trained on.\n" in card
     assert "`data.py` draws its rows from:\n- CUAD v1, Contract" in card
     assert "rows 90, tokens 8100, steps 12, loss 1.25." in card
     assert "| calibration error | 0.123 | 0.031 |" in card
@@ -216,3 +218,26 @@ def test_packaging_alone_needs_no_data(shelf: Path, folder: Path, work: Path) ->
     lacking = CliRunner().invoke(app, [*command, "--project", str(shelf)])
     assert lacking.exit_code == 2
     assert "has no adapter" in lacking.stderr
+
+
+def test_a_full_disk_leaves_the_card_and_is_one_error(
+    shelf: Path, folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", "clause_type@0.1.0", "--only", "package", "--work", str(work)]
+    command += ["--project", str(shelf)]
+    without_card(folder)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    card = (folder / "README.md").read_text()
+    edit(folder, limits="None.\n")
+    real = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if Path(target).name == "README.md":
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert "no space left on the device; free some and run it again" in done.stderr
+    assert (folder / "README.md").read_text() == card

@@ -218,6 +218,16 @@ def test_nothing_is_held_against_the_stages_before_the_last(
     assert curve["held_out"][0][0] == report["steps"] // 2 > 1
 
 
+def test_rows_that_lose_their_middle_are_counted(on_small: Train) -> None:
+    given = rows(12)
+    for row, words in zip(given, (100, 100, 900), strict=False):
+        row["context"]["text"] += " and so on" * (words // 3)
+    report = on_small(recipe(max_tokens=512), given)
+    assert (report["cut_rows"], report["cut_rows_asked_whole"]) == (3, 2)
+    report = on_small(recipe(max_tokens=96), rows(12))
+    assert (report["cut_rows"], report["cut_rows_asked_whole"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from seamline.cli.main import app
 from seamline.errors import SkillError
 from seamline.models.bases import BaseSpec
+from seamline.models.recipes import Recipe
 from seamline.models.skills import Skill
 from seamline.models.vllm import lint
 
@@ -137,3 +138,12 @@ def test_a_folder_without_an_adapter_is_refused(shelf: Path) -> None:
     (skill.path / "adapter_model.safetensors").unlink()
     with pytest.raises(SkillError, match="holds no readable adapter"):
         lint(skill.path, skill.spec, None)
+
+
+def test_the_fix_is_a_key_of_the_recipe(shelf: Path) -> None:
+    change(shelf, peft_type="LOHA", alora_invocation_tokens=[5, 6], use_dora=True)
+    done = CliRunner().invoke(app, [*ARGUMENTS, str(shelf), "--json"])
+    fixes = {one["rule"]: one["fix"] for one in json.loads(done.stdout)["findings"]}
+    assert "method" in Recipe.model_fields
+    for rule in ("lora", "alora", "dora"):
+        assert "method: lora" in fixes[rule]

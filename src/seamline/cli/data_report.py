@@ -40,7 +40,11 @@ def show_report(prepared: Prepared) -> None:
     )
     out.print(labels)
     if not report.applied:
-        out.print("the recipe has no data section: counted only, the rows are as they were")
+        out.print(
+            "the recipe has no data section: schema, contradictions and leakage drop rows, the "
+            "other steps only count",
+            soft_wrap=True,
+        )
     for warning in report.warnings:
         out.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     told = "as prepared before" if prepared.cached else "prepared"

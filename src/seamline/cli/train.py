@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +12,7 @@ import typer
 from seamline.cli import common
 from seamline.cli.finishing import base_stage, calibrate_stage, package_stage
 from seamline.errors import ConfigError, SkillError
-from seamline.models.checkpoints import CHECKPOINTS, FULL, disk_errors, same_inputs
+from seamline.models.checkpoints import FULL, disk_errors, remove_unfinished, same_inputs
 
 if TYPE_CHECKING:
     from seamline.models.bases import BaseSpec
@@ -67,7 +66,8 @@ def train(
     recipe = Recipe.load(folder)
     into = work or folder / "work"
     if only == "package":
-        report = package_stage(_base(opened, recipe), folder, into, skill)
+        with disk_errors(folder):
+            report = package_stage(_base(opened, recipe), folder, into, skill)
         _tell(report, json, f"{report['skill']} is packaged: {report['folder']}")
         return
     prepared = _prepare(recipe, folder, _data(data), into, show_texts=show_texts)
@@ -78,12 +78,14 @@ def train(
         return
     base = _base(opened, recipe)
     if only == "calibrate":
-        report = calibrate_stage(recipe, base, folder, prepared, into, rows)
+        with disk_errors(into):
+            report = calibrate_stage(recipe, base, folder, prepared, into, rows)
         then = f"`seamline train {skill} --only package` puts it into skill.yaml"
         _tell(report, json, f"{skill} is calibrated; {then}")
         return
     with disk_errors(into):
         report = _train(opened, recipe, base, prepared, into, rows)
+        _warn_of_length(recipe, report)
         report |= _finish(opened, recipe, base, folder, prepared, into, rows)
     _tell(report, json, _line(skill, report))
 
@@ -170,6 +172,7 @@ def _base(opened: Project, recipe: Recipe) -> BaseSpec:
 def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts: bool) -> Prepared:
     from seamline.cli.data_report import show_report
     from seamline.cli.progress import CountProgress
+    from seamline.evaluations import evaluations_in
     from seamline.loading import load_module
     from seamline.models.dataset.cleaning import PiiFilter
     from seamline.models.dataset.stage import prepare
@@ -192,6 +195,7 @@ def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts
             into=work / "data",
             pii=PiiFilter(find=find, mask=mask_pii),
             build=build,
+            evaluations=evaluations_in(folder, recipe.contract),
             show_texts=show_texts,
             tick=tick,
         )
@@ -231,6 +235,7 @@ def _train(
     if same and weights.is_file():
         before = Made.read(weights_digest(weights), work)
         if before.training:
+            remove_unfinished(work)
             return {**before.training, **told, "cached": True}
     from seamline.models.averaging import average
     from seamline.models.training import train
@@ -254,8 +259,24 @@ def _train(
         training=report,
     )
     made.write(work)
-    shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)
+    remove_unfinished(work)
     return {**report, **told, "cached": False}
+
+
+def _warn_of_length(recipe: Recipe, report: dict[str, Any]) -> None:
+    """Tells of rows that were longer than what is trained on."""
+    most, rows = f"training.max_tokens ({recipe.training.max_tokens})", report.get("rows", 0)
+    cut, whole, out = (report.get(k, 0) for k in ("cut_rows", "cut_rows_asked_whole", "too_long"))
+    told = ""
+    if cut:
+        told = f"{cut:,} of {rows:,} training rows are longer than {most} and lost their middle"
+        if whole:
+            told += f"; {whole:,} of them are asked whole, by max_tokens ({recipe.max_tokens})"
+    if out:
+        told = f"{out:,} of {rows + out:,} pairs are longer than {most} and were left out"
+    if told:
+        told = f"warning: {told}; raise training.max_tokens, or shorten the texts"
+        common.err().print(told, style="yellow", soft_wrap=True)
 
 
 def _line(skill: str, report: dict[str, Any]) -> str:

@@ -13,9 +13,19 @@ from typing import Any
 
 from seamline.errors import ConfigError
 
-__all__ = ["CHECKPOINTS", "FULL", "disk_errors", "last_whole", "same_inputs"]
+__all__ = [
+    "CHECKPOINTS",
+    "FULL",
+    "PREFIXES",
+    "disk_errors",
+    "last_whole",
+    "remove_unfinished",
+    "same_inputs",
+]
 
 CHECKPOINTS = "checkpoints"
+PREFIXES = "prefixes"
+"""Folder of what the bare base has read for an aLoRA: gigabytes."""
 FULL = "base"
 """Folder of the weights where all of them were trained."""
 
@@ -76,6 +86,12 @@ def last_whole(checkpoints: Path) -> Path | None:
     return None
 
 
+def remove_unfinished(work: Path) -> None:
+    """Removes what only a training that goes on needs."""
+    for name in (CHECKPOINTS, PREFIXES):
+        shutil.rmtree(work / name, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turns what a full disk raises, in three libraries, into one error.
@@ -89,8 +105,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
         if not _is_full(error, folder):
             raise
         raise ConfigError(
-            f"{folder} cannot be written: no space left on the device; free some, and the "
-            "training goes on from its last checkpoint, or give a --work on another one"
+            f"{folder} cannot be written: no space left on the device; free some and run it "
+            "again, which goes on where it was, or give a --work on another one"
         ) from error
 
 

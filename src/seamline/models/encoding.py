@@ -26,10 +26,14 @@ _SYSTEM, _USER = "\u0001seamline-system\u0001", "\u0001seamline-user\u0001"
 
 @dataclass(frozen=True)
 class Row:
-    """Token ids of one request; `branches` is one id tuple per question."""
+    """Token ids of one request; `branches` is one id tuple per question.
+
+    `cut` tokens of the context were left out, because it was too long.
+    """
 
     prefix: tuple[int, ...]
     branches: tuple[tuple[int, ...], ...]
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.prefix) + sum(map(len, self.branches))
@@ -101,11 +105,12 @@ class Encoder:
                 f"instructions and question take {self.max_tokens - room} tokens and leave no "
                 f"room for the context (limit {self.max_tokens}); shorten the policy"
             )
-        if len(context) > room:
+        cut = max(0, len(context) - room)
+        if cut:
             half = room // 2
             context = context[:half] + context[len(context) - (room - half) :]
         prefix = self._head + instructions + self._middle + context
-        return Row(prefix=prefix, branches=branches)
+        return Row(prefix=prefix, branches=branches, cut=cut)
 
     def invocation(self, contract: SkillContract) -> tuple[int, ...]:
         """The ids that open every question of `contract`: an aLoRA acts from there on.

@@ -38,6 +38,7 @@ class DataSummary(_Frozen):
     dropped: Mapping[str, int]
     train_rows: int
     held_out_rows: int
+    compared: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -50,10 +51,11 @@ class DataSummary(_Frozen):
             dropped={
                 step.name: step.before - step.after
                 for step in report.steps
-                if report.applied and step.after < step.before
+                if step.after < step.before
             },
             train_rows=report.train.rows,
             held_out_rows=report.held_out.rows,
+            compared=report.compared,
             warnings=report.warnings,
         )
 

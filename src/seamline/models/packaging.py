@@ -20,6 +20,7 @@ from seamline.models.evaluation.records import Record
 from seamline.models.making import WEIGHTS, Made
 from seamline.models.recipes import Recipe
 from seamline.models.skills import AdapterSpec, BaseRef, Calibration, Skill, SkillSpec, write_spec
+from seamline.writing import replace_file
 
 __all__ = ["Packaged", "declare_base", "package", "write_skill"]
 
@@ -150,7 +151,7 @@ def declare_base(recipe: Recipe, base: BaseSpec, weights: Path, into: Path) -> P
     )
     target = into / f"{made.name}.yaml"
     text = yaml.safe_dump(made.model_dump(mode="json", exclude_none=True), sort_keys=False)
-    target.write_text(text, encoding="utf-8")
+    replace_file(target, text)
     return target
 
 
@@ -180,7 +181,7 @@ def _card(
         size=(skill.path / WEIGHTS).stat().st_size,
         before=before,
     )
-    file.write_text(text, encoding="utf-8")
+    replace_file(file, text)
     ref = skill.ref
     lacks = {
         f"training.json tells nothing of its rows; train {ref} again": made.data is None,

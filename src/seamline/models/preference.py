@@ -42,10 +42,7 @@ def pairs_from(
     end = encoder.tokenizer.eos_token_id
     for row in rows:
         if row["chosen"].strip() == row["rejected"].strip():
-            raise ConfigError(
-                f"a row prefers a text to itself: {row['chosen'][:80]!r}; remove it, or add "
-                "`data: {}` to the recipe, which drops such rows"
-            )
+            raise ConfigError(f"a row prefers a text to itself: {row['chosen'][:80]!r}; remove it")
         request = contract.write_request(row["context"])
         pair = {"prompt_ids": list(encoder.chat(request.instructions, request.context))}
         for key in ("chosen", "rejected"):

@@ -76,7 +76,7 @@ class Recipe(_Frozen):
 
     `continues` is the version whose weights this one starts from, e.g. `decide@0.1.0`;
     `average` names versions whose mean this one is, and nothing is trained then.
-    Without `data`, the rows are trained on as they are, and only counted. `limits` is what the
+    Without `data`, only rows that can never be right are dropped. `limits` is what the
     card tells of where the skill must not be trusted.
 
     Attributes:

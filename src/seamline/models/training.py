@@ -26,7 +26,7 @@ from transformers import Trainer, TrainingArguments
 
 from seamline.errors import ConfigError
 from seamline.models import fitting, methods
-from seamline.models.checkpoints import FULL, disk_errors
+from seamline.models.checkpoints import FULL, PREFIXES, disk_errors
 from seamline.models.contracts import SkillContract
 from seamline.models.encoding import Batch, Encoder, Row, collate, collate_branches, pack
 from seamline.models.merged_lora import train_merged
@@ -63,8 +63,7 @@ def examples_from(rows: Iterable[Mapping[str, Any]], contract: SkillContract) ->
     for row in rows:
         if not row["labels" if contract.read == "labels" else "branches"]:
             raise ConfigError(
-                f"a training row has no {contract.read}: {str(row['context'])[:80]!r}; "
-                "remove it, or add `data: {}` to the recipe, which drops such rows"
+                f"a training row has no {contract.read}: {str(row['context'])[:80]!r}; remove it"
             )
         group, stage = str(row.get("source") or ""), int(row.get("stage", 1))
         if contract.read == "labels":
@@ -339,7 +338,7 @@ def _fit_answers(
     # Told before the work, and not after it, where a contract has no words to call an aLoRA by.
     invocation = encoder.invocation(contract) if recipe.method == "alora" else ()
     encoded = [encoder.row(example.request, contract) for example in (*examples, *drawn)]
-    held = _prefixes(model, encoded, out / "prefixes", tick) if invocation else None
+    held = _prefixes(model, encoded, out / PREFIXES, tick) if invocation else None
     dataset, read = _both(encoded, examples, drawn, settings, encoder, held)
     plan = fitting.schedule(settings, len(dataset), wait=dataset.wait)
     # Before the adapter is made, because its weights are drawn.
@@ -368,8 +367,11 @@ def _fit_answers(
     fitted = fitting.fit(trainer, settings, out, tick)
     if invocation:
         model.active_peft_config.alora_invocation_tokens = list(invocation)
+    cut = [row.cut for row in encoded[: len(examples)] if row.cut]
     counts = {
         "rows": len(examples),
+        "cut_rows": len(cut),
+        "cut_rows_asked_whole": sum(n <= recipe.max_tokens - settings.max_tokens for n in cut),
         "held_out_rows": len(drawn),
         "tokens": sum(map(len, dataset.rows)),
     }

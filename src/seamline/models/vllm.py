@@ -103,21 +103,21 @@ def _kind(config: Mapping[str, Any], spec: SkillSpec) -> Iterator[VllmFinding]:
         yield _error(
             "lora",
             f"peft_type is {kind!r}, and vLLM serves LoRA only",
-            "train with kind: lora",
+            "train with method: lora",
         )
     if config.get("alora_invocation_tokens") or spec.kind == "alora":
         yield _error(
             "alora",
             "the adapter is an aLoRA; vLLM does not read alora_invocation_tokens, so it would "
             "adapt the whole prompt, silently and not as trained",
-            "ship a version that was trained with kind: lora beside it; the local engine "
+            "ship a version that was trained with method: lora beside it; the local engine "
             "serves this one",
         )
 
 
 def _refused(config: Mapping[str, Any]) -> Iterator[VllmFinding]:
     if config.get("use_dora"):
-        yield _error("dora", "use_dora is set, and vLLM refuses DoRA", "train with kind: lora")
+        yield _error("dora", "use_dora is set, and vLLM refuses DoRA", "train with method: lora")
     if config.get("bias", "none") != "none":
         yield _error(
             "bias",

@@ -10,6 +10,7 @@ import pytest
 
 from seamline.models.dataset.cleaning import PiiFilter
 from seamline.models.dataset.stage import Prepared, prepare
+from seamline.models.evaluation.declared import Evaluation
 from seamline.models.recipes import Recipe
 from seamline.policies.pii import mask_pii
 
@@ -27,6 +28,7 @@ def stage(tmp_path: Path) -> Callable[..., Prepared]:
         *,
         files: Mapping[str, Iterable[Mapping[str, Any]] | str] | None = None,
         build: Callable[[], Iterable[dict[str, Any]]] | None = None,
+        evaluations: Mapping[str, Evaluation] | None = None,
         show_texts: bool = False,
     ) -> Prepared:
         for name, content in (files or {}).items():
@@ -40,6 +42,7 @@ def stage(tmp_path: Path) -> Callable[..., Prepared]:
             into=tmp_path / "work",
             pii=PiiFilter(find, mask_pii),
             build=build,
+            evaluations=evaluations or {},
             show_texts=show_texts,
             tick=no_tick,
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,15 @@ import pytest
 
 from seamline.errors import ConfigError
 from seamline.loading import load_module
-from seamline.models.dataset.cleaning import PiiFilter
+from seamline.models.contracts import SkillContract
+from seamline.models.dataset.cleaning import PiiFilter, check_schema
+from seamline.models.dataset.duplicates import resolve_contradictions
 from seamline.models.dataset.report import Step
+from seamline.models.dataset.rows import Record
+from seamline.models.dataset.settings import DataSettings
 from seamline.models.dataset.stage import Prepared, prepare
+from seamline.models.evaluation.declared import EvalRow, Evaluation
+from seamline.models.protocol import DecideRequest
 from seamline.models.recipes import Recipe
 from seamline.policies.pii import mask_pii
 
@@ -203,8 +211,8 @@ def killed(path, lines):
     os.kill(os.getpid(), signal.SIGKILL)
 stage.replace_file = killed
 stage.prepare(Recipe.model_validate_json(sys.argv[1]), data=Path(sys.argv[2]),
-    into=Path(sys.argv[3]), pii=PiiFilter(lambda t: {}, str), build=None, show_texts=False,
-    tick=lambda *_: None)
+    into=Path(sys.argv[3]), pii=PiiFilter(lambda t: {}, str), build=None, evaluations={},
+    show_texts=False, tick=lambda *_: None)
 """
 
 
@@ -261,15 +269,130 @@ def test_lengths_and_labels_add_up(stage: Stage) -> None:
     assert sum(report.train.sources.values()) == report.train.rows
 
 
-def test_without_a_data_section_the_rows_stay_as_they_are(stage: Stage) -> None:
-    found = [*rows(30), own(1), own(2, context={"text": distinct(501)}), own(3, split="valid")]
-    recipe = declaration(sources=[{"title": "mails", "licence": "own"}], data=None)
-    prepared = stage(recipe, build=lambda: found)
+OWN = declaration(sources=[{"title": "mails", "licence": "own"}], data=None)
+"""A recipe without a data section, whose rows are those of data.py."""
+
+
+def test_without_a_data_section_only_what_can_never_be_right_is_dropped(stage: Stage) -> None:
+    found = [
+        *rows(30),
+        own(1),
+        own(2, context={"text": distinct(501)}),
+        own(3, context={"text": f" {distinct(503)} write to me@example.org"}),
+        own(4, split="valid"),
+    ]
+    bad = [
+        own(5, context={"text": " "}),
+        own(6, labels=[]),
+        own(7),
+        own(8, context={"text": distinct(507)}, labels=["billing"]),
+    ]
+    prepared = stage(OWN, build=lambda: [*found, *bad])
     kept = lines(prepared, "train.jsonl")
     assert sorted(kept, key=str) == sorted(found[:-1], key=str)
     assert lines(prepared, "held_out.jsonl") == [found[-1]]
-    assert step(prepared, "exact duplicates").reasons == {"same text and answer": 1}
+    assert step(prepared, "schema").reasons == {"no text": 1, "no label, choice or text": 1}
+    assert step(prepared, "contradictions").reasons == {"same text, another answer": 2}
+    assert step(prepared, "exact duplicates").reasons == {"same text and answer (kept)": 1}
+    assert step(prepared, "normalise").reasons == {"would be changed (kept)": 1}
+    assert "found email" in step(prepared, "personal data").reasons
+    assert {one.changed for one in prepared.report.steps} == {0}
+    steps = prepared.report.steps
+    assert [one.after for one in steps] == [36, 36, 36, 36, 34, 34, 34]
+    assert len(kept) + 1 == steps[-1].after
     assert not prepared.report.applied
+
+
+def test_a_group_in_both_parts_of_an_own_split_is_told(stage: Stage) -> None:
+    apart = [row | {"split": "valid" if row["group"] == "g3" else "train"} for row in rows(60)]
+    assert not [w for w in stage(OWN, build=lambda: apart).report.warnings if "both parts" in w]
+    shared = [row | {"split": "valid" if at % 10 == 3 else "train"} for at, row in enumerate(apart)]
+    (told,) = [w for w in stage(OWN, build=lambda: shared).report.warnings if "both parts" in w]
+    assert re.match(r"6 groups stand in both parts, e\.g\. 'g\d+'", told)
+
+
+def evaluation(file: str, read: Callable[[Path], list[EvalRow]]) -> Evaluation:
+    return Evaluation(
+        file=file, measure="right", several=False, bare=SkillContract(**BRANCHES), rows=read
+    )
+
+
+def evaluated(at: int, text: str, **more: Any) -> EvalRow:
+    return EvalRow(id=f"row-{at}", context={"text": text}, gold=frozenset(), text="", **more)
+
+
+@pytest.mark.parametrize("data", [{}, None])
+def test_no_row_of_an_evaluation_that_the_skill_declares_is_trained_on(
+    stage: Stage, data: dict[str, Any] | None
+) -> None:
+    read = []
+
+    def rows_of(folder: Path) -> list[EvalRow]:
+        read.append(folder)
+        asked = DecideRequest(ask="options", context=f"About {distinct(2)}", choices=())
+        return [
+            evaluated(0, f"ABOUT  {distinct(1)}"),
+            # What a row brings whole is compared, and not its variables.
+            evaluated(1, f"about {distinct(3)}", asked=asked),
+            evaluated(2, f"about {distinct(4)} !"),
+            evaluated(3, ""),
+        ]
+
+    main = evaluation("tests.jsonl", rows_of)
+    declared = {"main": main, "prompted": replace(main, cells=("base",))}
+    prepared = stage(OWN | {"data": data}, build=lambda: rows(60), evaluations=declared)
+    assert step(prepared, "leakage").reasons == {
+        "same text in tests.jsonl": 2,
+        "near-duplicate in tests.jsonl": 1,
+    }
+    kept = lines(prepared, "train.jsonl") + lines(prepared, "held_out.jsonl")
+    # Ids of an evaluation are places in its file: row-0 and row-3 stay.
+    assert {f"row-{at}" for at in range(60)} - {row["id"] for row in kept} == {
+        "row-1",
+        "row-2",
+        "row-4",
+    }
+    assert prepared.report.compared == ("tests.jsonl",)
+    assert not [w for w in prepared.report.warnings if "leakage" in w]
+    assert len(read) == 1
+
+
+def test_an_evaluation_that_changes_makes_other_data(stage: Stage) -> None:
+    first, same, other = (
+        stage(
+            files={"mails.jsonl": rows(40)},
+            evaluations={"main": evaluation("t.jsonl", lambda _, text=text: [evaluated(0, text)])},
+        )
+        for text in ("one", "one", "another")
+    )
+    assert first.folder == same.folder != other.folder
+    assert same.cached
+
+
+def test_an_evaluation_that_cannot_be_read_is_told(stage: Stage) -> None:
+    def missing(folder: Path) -> list[EvalRow]:
+        return [evaluated(0, (folder / "a/tests.jsonl").read_text())]
+
+    def broken(folder: Path) -> list[EvalRow]:
+        raise KeyError("text")
+
+    declared = {
+        "main": evaluation("a/tests.jsonl", missing),
+        "suite": evaluation("suite.yaml, a/tests.jsonl", lambda folder: missing(folder)),
+        "broken": evaluation("broken.jsonl", broken),
+        "empty": evaluation("empty.jsonl", lambda _: []),
+    }
+    report = stage(files={"mails.jsonl": rows(40)}, evaluations=declared).report
+    begin = "leakage was not checked against "
+    assert [w.removeprefix(begin) for w in report.warnings if w.startswith(begin)] == [
+        "a/tests.jsonl: it is not in the folder given as --data",
+        "suite.yaml, a/tests.jsonl: a/tests.jsonl is not in the folder given as --data",
+        "broken.jsonl: KeyError: 'text'",
+        "empty.jsonl: it holds no text",
+    ]
+    assert report.compared == ()
+    (told,) = [w for w in stage().report.warnings if "leakage" in w]
+    assert told.startswith("the skill has no evaluation.py and the recipe names no evaluation file")
 
 
 def test_files_stand_beside_data_py(stage: Stage) -> None:
@@ -304,7 +427,6 @@ BRANCHES = {
         (choices(kind="rules"), "asks 'rules'; the contract has frames: options"),
         (choices(kind="options"), "has a kind, so it needs instructions"),
         (choices(branches=[{"title": "flu", "label": "yes"}]), "row 3 of data.py is no row"),
-        (choices(branches=[]), "1 rows have no label, choice or text, which would spoil"),
     ],
 )
 def test_a_row_of_data_py_that_makes_no_prompt_is_told(
@@ -335,14 +457,16 @@ def test_outside_data_that_data_py_misses_is_one_error(stage: Stage, tmp_path: P
 def test_the_shipped_skills_train_on_the_rows_of_their_own_code(
     root: Path, data: Path, tmp_path: Path, ref: str
 ) -> None:
-    """The order too: the shuffle of the seed over what `data.py` gives, without its `valid`."""
+    """The order too: the shuffle of the seed over what is left of what `data.py` gives."""
     import random
 
     folder = root / "models" / "skills" / ref
     recipe = Recipe.load(folder)
     seed = recipe.training.seed
     built = list(load_module(folder / "data.py").build(data, seed=seed, scale=0.01))
-    expected = [row for row in built if row.get("split") != "valid"]
+    right = check_schema([Record("", "", row) for row in built], recipe.contract, DataSettings())
+    left = resolve_contradictions(right.kept, "drop").kept
+    expected = [one.row for one in left if one.row.get("split") != "valid"]
     random.Random(seed).shuffle(expected)
     prepared = prepare(
         recipe,
@@ -350,6 +474,7 @@ def test_the_shipped_skills_train_on_the_rows_of_their_own_code(
         into=tmp_path,
         pii=PiiFilter(find, mask_pii),
         build=lambda: built,
+        evaluations={},
         show_texts=False,
         tick=no_tick,
     )

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from seamline.errors import ModelError
-from seamline.models.evaluation.cards import with_numbers
+from seamline.models.evaluation.cards import refresh, with_numbers
 from seamline.models.evaluation.records import Record
 from seamline.models.protocol import DecideRequest, WriteRequest
 from seamline.models.scripted import Answer, ScriptedModel
@@ -207,3 +207,19 @@ def test_a_released_skill_that_cannot_be_measured_is_told_before_the_work(
     assert done.exit_code == 2
     assert "letters@0.1.0 does not say how it is evaluated" in done.output
     assert not model.calls
+
+
+def test_a_full_disk_leaves_the_card(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skill = SkillStore(both / "models/skills").get("letters@0.1.0")
+    card = skill.path / "README.md"
+    before, real = card.read_text(), Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if Path(target).name == card.name:
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        refresh(skill)
+    assert card.read_text() == before

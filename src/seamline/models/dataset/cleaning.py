@@ -14,7 +14,6 @@ from seamline.models.dataset.rows import PAIR, Record, Row, comparable, context_
 from seamline.models.dataset.settings import DataSettings
 
 __all__ = [
-    "NO_ANSWER",
     "Outcome",
     "PiiFilter",
     "check_schema",
@@ -23,7 +22,7 @@ __all__ = [
     "normalised",
 ]
 
-NO_ANSWER = "no label, choice or text"
+_NO_ANSWER = "no label, choice or text"
 _KEPT_CONTROLS = frozenset("\n\t\r")
 
 
@@ -181,14 +180,14 @@ def _unusable(record: Record) -> str:
     if "chosen" in record.row:
         return _undecided(record.row)
     if not record.row.get("labels", record.row.get("branches")):
-        return NO_ANSWER
+        return _NO_ANSWER
     return ""
 
 
 def _undecided(row: Row) -> str:
     chosen, rejected = (comparable(row[key]) for key in PAIR)
     if not chosen or not rejected:
-        return NO_ANSWER
+        return _NO_ANSWER
     return "prefers a text to itself" if chosen == rejected else ""
 
 

@@ -31,8 +31,9 @@ svg { max-width: 100%; height: auto } rect { fill: #3b6ea5 } text { font-size: 1
 <h1>{{ title }}</h1>
 <p>{{ r.train.rows }} rows to train on, {{ r.held_out.rows }} held out
 ({{ r.split_by }}; seed {{ r.seed }}; folder {{ r.key }}).
-{% if not r.applied %}The recipe has no <code>data</code> section: the steps only count, and the
-rows are trained on as they are.{% endif %}</p>
+{% if not r.applied %}The recipe has no <code>data</code> section: schema, contradictions and
+leakage drop rows, the other steps only count.{% endif %}</p>
+<p>Leakage was checked against: {{ r.compared|join(", ") or "nothing" }}.</p>
 {% for one in r.warnings %}<p class="warning">{{ one }}</p>
 {% endfor %}
 <h2>Steps</h2>

@@ -1,87 +1,75 @@
-"""Training rows that stand in an evaluation file: by id, by text, or nearly."""
+"""Training rows that stand in an evaluation: by id, by text, or nearly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seamline.errors import ConfigError
+from seamline.errors import ConfigError, SeamlineError
+from seamline.models.contracts import SkillContract
 from seamline.models.dataset.cleaning import Outcome
 from seamline.models.dataset.duplicates import NearIndex, Tick
 from seamline.models.dataset.rows import Record, comparable, context_text
 from seamline.models.dataset.settings import EvaluationFile
 from seamline.models.dataset.sources import declared_file, read_columns
+from seamline.models.evaluation.declared import EvalRow, Evaluation
 
-__all__ = ["find_leaks"]
+__all__ = ["Evaluated", "find_leaks", "read_declared", "read_file"]
 
 Prepare = Callable[[str], str]
+Variables = tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
-class _Evaluated:
-    """What of one evaluation file training rows are compared with."""
+class Evaluated:
+    """What of one evaluation training rows are compared with.
+
+    Attributes:
+        name: Its file, as reports name it.
+        variables: The variables of a row's context that are compared; all of them without.
+        texts: What each row of the evaluation is about.
+        ids: Ids that mean the same row in the training data.
+    """
 
     name: str
-    variables: Collection[str] | None
-    ids: frozenset[str]
-    texts: frozenset[str]
-    index: NearIndex
+    variables: Variables
+    texts: tuple[str, ...]
+    ids: frozenset[str] = frozenset()
 
 
-def find_leaks(
-    records: Sequence[Record],
-    files: Sequence[EvaluationFile],
-    data: Path,
-    *,
-    threshold: float,
-    prepare: Prepare,
-    tick: Tick,
-) -> Outcome:
-    """Drops the rows that an evaluation file holds, whatever their answer.
+def read_declared(
+    evaluations: Iterable[Evaluation], contract: SkillContract, data: Path, tick: Tick
+) -> tuple[list[Evaluated], list[str]]:
+    """The rows that a skill's `evaluation.py` declares, and a warning for each unreadable file.
 
-    Args:
-        records: The rows so far.
-        files: The evaluation files.
-        data: The folder they lie in.
-        threshold: Least similarity that counts, as for near-duplicates.
-        prepare: What the training texts went through, e.g. masking, so that like meets like.
-        tick: Gets (rows done, all, what).
+    Their ids are not compared: they tell a row from the others of its file only.
+    """
+    # Evaluations of the same rows differ in how they are measured.
+    distinct = {one.rows: one for one in evaluations}.values()
+    found, warnings = [], []
+    for at, one in enumerate(distinct):
+        tick(at, len(distinct), f"reading {one.file}")
+        try:
+            texts = tuple(_asked(row, contract) for row in one.rows(data))
+            why = "" if any(text.strip() for text in texts) else "it holds no text"
+        except (OSError, SeamlineError, ValueError, KeyError, TypeError) as error:
+            why = _why(error, one.file, data)
+        if why:
+            warnings.append(f"leakage was not checked against {one.file}: {why}")
+        else:
+            found.append(Evaluated(one.file, tuple(sorted(contract.variables)), texts))
+    return found, warnings
+
+
+def read_file(file: EvaluationFile, data: Path) -> Evaluated:
+    """The rows of a file that the recipe names.
 
     Raises:
-        ConfigError: A file cannot be read, or holds no text.
+        ConfigError: It cannot be read, or holds no text.
     """
-    evaluated = [_read(one, data, threshold, prepare, tick) for one in files]
-    kept: list[Record] = []
-    dropped: list[tuple[Record, str]] = []
-    for at, record in enumerate(records):
-        tick(at, len(records), "leakage")
-        for one in evaluated:
-            how = _leak(record, one)
-            if how:
-                dropped.append((record, f"{how} in {one.name}"))
-                break
-        else:
-            kept.append(record)
-    return Outcome(kept, dropped)
-
-
-def _leak(record: Record, file: _Evaluated) -> str:
-    if record.own_id is not None and record.own_id in file.ids:
-        return "same id"
-    text = comparable(context_text(record.row, file.variables))
-    if not text:
-        return ""
-    if text in file.texts:
-        return "same text"
-    return "near-duplicate" if file.index.near(text) else ""
-
-
-def _read(
-    file: EvaluationFile, data: Path, threshold: float, prepare: Prepare, tick: Tick
-) -> _Evaluated:
     fields = file.fields
-    ids, texts = set(), dict[str, None]()
+    ids, texts = set(), []
     for at, row in read_columns(declared_file(data, file.file)):
         column = "id" if fields is None else fields.id
         if column is not None and row.get(column) not in (None, ""):
@@ -100,19 +88,89 @@ def _read(
             raise ConfigError(
                 f'{file.file}:{at} has no "context"; say with `fields` which column is the text'
             )
-        text = comparable(prepare(context_text({"context": context})))
-        if text:
-            texts[text] = None
-    if not texts:
+        texts.append(context_text({"context": context}))
+    if not any(text.strip() for text in texts):
         raise ConfigError(f"evaluation file {file.file!r} holds no text; nothing was compared")
-    index = NearIndex(threshold)
-    for at, text in enumerate(texts):
-        tick(at, len(texts), f"reading {file.file}")
-        index.add(at, text)
-    return _Evaluated(
-        file.file,
-        None if fields is None else fields.context,
-        frozenset(ids),
-        frozenset(texts),
-        index,
-    )
+    variables = None if fields is None else tuple(sorted(fields.context))
+    return Evaluated(file.file, variables, tuple(texts), frozenset(ids))
+
+
+def find_leaks(
+    records: Sequence[Record],
+    evaluated: Sequence[Evaluated],
+    *,
+    threshold: float,
+    prepare: Prepare,
+    tick: Tick,
+) -> Outcome:
+    """Drops the rows that an evaluation holds, whatever their answer.
+
+    Args:
+        records: The rows so far.
+        evaluated: What they are compared with.
+        threshold: Least similarity that counts, as for near-duplicates.
+        prepare: What the training texts went through, e.g. masking, so that like meets like.
+        tick: Gets (rows done, all, what).
+    """
+    named = {one: evaluation.name for evaluation in evaluated for one in evaluation.ids}
+    known: dict[Variables, _Texts] = {}
+    for evaluation in evaluated:
+        texts = known.setdefault(evaluation.variables, _Texts(evaluation.variables, threshold))
+        for at, text in enumerate(evaluation.texts):
+            tick(at, len(evaluation.texts), f"reading {evaluation.name}")
+            texts.add(comparable(prepare(text)), evaluation.name)
+    kept: list[Record] = []
+    dropped: list[tuple[Record, str]] = []
+    for at, record in enumerate(records):
+        tick(at, len(records), "leakage")
+        how = f"same id in {named[record.own_id]}" if record.own_id in named else ""
+        how = how or next(filter(None, (texts.leak(record) for texts in known.values())), "")
+        if how:
+            dropped.append((record, how))
+        else:
+            kept.append(record)
+    return Outcome(kept, dropped)
+
+
+class _Texts:
+    """The texts of the evaluations that compare the same variables."""
+
+    def __init__(self, variables: Variables, threshold: float) -> None:
+        self._variables = variables
+        self._index = NearIndex(threshold)
+        self._places: dict[str, int] = {}
+        self._names: list[str] = []
+
+    def add(self, text: str, name: str) -> None:
+        """Take in a text of the evaluation with this name."""
+        if text and text not in self._places:
+            self._index.add(len(self._names), text)
+            self._places[text] = len(self._names)
+            self._names.append(name)
+
+    def leak(self, record: Record) -> str:
+        """How the row stands in which evaluation; empty where it does not."""
+        text = comparable(context_text(record.row, self._variables))
+        if not text:
+            return ""
+        if text in self._places:
+            return f"same text in {self._names[self._places[text]]}"
+        near = self._index.near(text)
+        return f"near-duplicate in {self._names[near[0]]}" if near else ""
+
+
+def _asked(row: EvalRow, contract: SkillContract) -> str:
+    """What a row is about; where it brings its whole question, the context of that."""
+    if row.asked is not None:
+        return row.asked.context
+    return context_text({"context": row.context}, contract.variables)
+
+
+def _why(error: Exception, file: str, data: Path) -> str:
+    if not isinstance(error, FileNotFoundError) or error.filename is None:
+        return f"{type(error).__name__}: {error}"
+    missing = Path(str(error.filename))
+    if not missing.is_relative_to(data):
+        return f"{missing} is missing"
+    name = missing.relative_to(data).as_posix()
+    return f"{'it' if name == file else name} is not in the folder given as --data"

@@ -86,8 +86,10 @@ class Report(_Frozen):
     """The whole stage.
 
     Attributes:
-        key: What the folder is named after: a digest of rows, settings and evaluation files.
-        applied: Whether the steps changed the rows; without a `data` section they only count.
+        key: What the folder is named after: a digest of rows, settings and evaluations.
+        applied: Whether all steps changed the rows; without a `data` section only schema,
+            contradictions and leakage drop some, and the others count.
+        compared: The evaluations that leakage was checked against, by their files.
         split_by: How the rows were parted.
         files: File to its sha256.
     """
@@ -100,6 +102,7 @@ class Report(_Frozen):
     split_by: Literal["groups", "the rows' own split", "nothing held out"]
     sources: tuple[SourceCount, ...]
     steps: tuple[Step, ...]
+    compared: tuple[str, ...] = ()
     train: Counts
     held_out: Counts
     lengths: Histogram

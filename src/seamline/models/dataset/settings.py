@@ -110,7 +110,10 @@ class Balance(_Frozen):
 
 
 class DataSettings(_Frozen):
-    """The `data` section of a recipe; a recipe without one trains on its rows as they are.
+    """The `data` section of a recipe; without one, rows are dropped but not changed or parted.
+
+    What can never be right is dropped in any case: rows that fail the schema, contradictions,
+    and rows of an evaluation.
 
     Attributes:
         normalise: Unicode NFC, no control characters, no blanks at the ends.
@@ -119,7 +122,7 @@ class DataSettings(_Frozen):
         near_duplicates: Least similarity of two rows that count as one: Jaccard over character
             5-grams, 0.5 to 1.
         pii: What happens to personal data found in a text.
-        evaluation: The files that are checked for leakage.
+        evaluation: Further files that are checked for leakage, beside what `evaluation.py` reads.
         hold_out: The share of rows that is not trained on, by whole groups.
         balance: Evening out of labels, in the training part only.
     """

@@ -12,7 +12,7 @@ from seamline.models.dataset.cleaning import Outcome
 from seamline.models.dataset.rows import Record, classes, comparable, context_text, prompt_text
 from seamline.models.dataset.settings import Balance
 
-__all__ = ["balanced", "group_of", "hold_out", "own_split", "shuffled"]
+__all__ = ["balanced", "group_of", "hold_out", "own_split", "shared_groups", "shuffled"]
 
 VALID = "valid"
 """What a row of `data.py` says in `split` when it is not to be trained on."""
@@ -67,6 +67,12 @@ def own_split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """The parts that the rows name themselves: `split: valid` is held out."""
     train = [record for record in records if record.row.get("split") != VALID]
     return train, [record for record in records if record.row.get("split") == VALID]
+
+
+def shared_groups(train: Sequence[Record], held: Sequence[Record]) -> list[str]:
+    """The groups that rows of both parts name, sorted."""
+    trained, kept = ({str(r.row.get("group") or "") for r in part} for part in (train, held))
+    return sorted(trained & kept - {""})
 
 
 def balanced(records: Sequence[Record], balance: Balance, seed: int) -> Outcome:

@@ -13,7 +13,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from filelock import FileLock, Timeout
 from seamline.errors import ConfigError
 from seamline.models.dataset import duplicates, html, leakage, splitting
 from seamline.models.dataset.cleaning import (
-    NO_ANSWER,
     Outcome,
     PiiFilter,
     check_schema,
@@ -32,6 +32,7 @@ from seamline.models.dataset.cleaning import (
     normalised,
 )
 from seamline.models.dataset.duplicates import Tick
+from seamline.models.dataset.leakage import Evaluated
 from seamline.models.dataset.report import (
     SHOWN,
     Finding,
@@ -43,8 +44,9 @@ from seamline.models.dataset.report import (
 )
 from seamline.models.dataset.rows import Record, classes, prompt_text, to_json
 from seamline.models.dataset.settings import DataSettings
-from seamline.models.dataset.sources import declared_file, read_source, whole_row
+from seamline.models.dataset.sources import read_source, whole_row
 from seamline.models.digests import file_digest
+from seamline.models.evaluation.declared import Evaluation
 from seamline.models.recipes import Recipe
 from seamline.writing import replace_file
 
@@ -53,7 +55,7 @@ __all__ = ["HELD_OUT", "REPORT", "REPORT_PAGE", "TRAIN", "Prepared", "prepare"]
 TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
 REPORT, REPORT_PAGE = "report.json", "report.html"
 _DIGESTED = (TRAIN, HELD_OUT, REPORT_PAGE)
-_STEPS_VERSION = 1
+_STEPS_VERSION = 2
 """Raised whenever a step gives other rows, so that folders of before are not taken."""
 _BUILDING = ".building-"
 
@@ -93,6 +95,7 @@ def prepare(
     into: Path,
     pii: PiiFilter,
     build: Callable[[], Iterable[dict[str, Any]]] | None,
+    evaluations: Mapping[str, Evaluation],
     show_texts: bool,
     tick: Tick,
 ) -> Prepared:
@@ -104,6 +107,7 @@ def prepare(
         into: Where the prepared folders are.
         pii: How personal data is found.
         build: Gives the rows of the skill's `data.py`, where it has one.
+        evaluations: What the skill's `evaluation.py` declares; no row of it is trained on.
         show_texts: Whether the report holds texts of dropped rows.
         tick: Gets (done, all, what) as the work goes on.
 
@@ -112,7 +116,8 @@ def prepare(
             is left, or the disk is full.
     """
     records = _read(recipe, data, build, tick)
-    key = _key(recipe, records, data, show_texts)
+    evaluated, warnings = _evaluated(recipe, evaluations, data, tick)
+    key = _key(recipe, records, evaluated, warnings, show_texts)
     folder = into / key
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -122,7 +127,8 @@ def prepare(
                 return Prepared(folder, found, cached=True)
             for left in into.glob(f"{_BUILDING}*"):
                 shutil.rmtree(left, ignore_errors=True)
-            report = _Stage(recipe, data, pii, show_texts, tick).run(records, key)
+            stage = _Stage(recipe, evaluated, warnings, pii, show_texts, tick)
+            report = stage.run(records, key)
             return Prepared(folder, _write(folder, *report), cached=False)
     except Timeout as error:
         raise ConfigError(
@@ -169,10 +175,30 @@ def _built(build: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Record]:
         ) from error
 
 
-def _key(recipe: Recipe, records: Sequence[Record], data: Path, show_texts: bool) -> str:
-    """A digest of the rows themselves: what a `data.py` reads only running it can tell."""
+def _evaluated(
+    recipe: Recipe, evaluations: Mapping[str, Evaluation], data: Path, tick: Tick
+) -> tuple[list[Evaluated], list[str]]:
+    """What rows are compared with, and what to tell of what they cannot be compared with."""
+    named = recipe.data.evaluation if recipe.data else ()
+    found, warnings = leakage.read_declared(evaluations.values(), recipe.contract, data, tick)
+    found += [leakage.read_file(one, data) for one in named]
+    if not found and not warnings:
+        warnings.append(
+            "the skill has no evaluation.py and the recipe names no evaluation file, so leakage "
+            "was not checked"
+        )
+    return found, warnings
+
+
+def _key(
+    recipe: Recipe,
+    records: Sequence[Record],
+    evaluated: Sequence[Evaluated],
+    warnings: Sequence[str],
+    show_texts: bool,
+) -> str:
+    """A digest of all rows themselves: what a `data.py` reads only running it can tell."""
     settings = recipe.data
-    files = settings.evaluation if settings else ()
     stated = {
         "steps": _STEPS_VERSION,
         "skill": f"{recipe.skill}@{recipe.version}",
@@ -180,7 +206,8 @@ def _key(recipe: Recipe, records: Sequence[Record], data: Path, show_texts: bool
         "sources": [source.model_dump(mode="json") for source in recipe.sources],
         "data": settings.model_dump(mode="json") if settings else None,
         "seed": recipe.training.seed,
-        "evaluation": [file_digest(declared_file(data, one.file)) for one in files],
+        "evaluated": [[one.name, one.variables, sorted(one.ids), one.texts] for one in evaluated],
+        "warnings": warnings,
         "show_texts": show_texts,
     }
     digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
@@ -193,19 +220,24 @@ class _Stage:
     """The steps in their order, and what each of them did."""
 
     def __init__(
-        self, recipe: Recipe, data: Path, pii: PiiFilter, show_texts: bool, tick: Tick
+        self,
+        recipe: Recipe,
+        evaluated: Sequence[Evaluated],
+        warnings: Sequence[str],
+        pii: PiiFilter,
+        show_texts: bool,
+        tick: Tick,
     ) -> None:
-        self._recipe, self._data, self._pii, self._tick = recipe, data, pii, tick
+        self._recipe, self._evaluated, self._pii, self._tick = recipe, evaluated, pii, tick
         self._show_texts = show_texts
         self._applied = recipe.data is not None
         self._settings = recipe.data or DataSettings()
         self._steps: list[Step] = []
-        self._warnings: list[str] = []
+        self._warnings = list(warnings)
 
     def run(self, records: list[Record], key: str) -> tuple[list[Record], list[Record], Report]:
         """The part to train on, the held-out part, and the report."""
-        cleaned = self._clean(records)
-        train, held, split_by = self._part(cleaned if self._applied else records)
+        train, held, split_by = self._part(self._clean(records))
         if self._applied:
             before = len(train)
             outcome = splitting.balanced(train, self._settings.balance, self._seed)
@@ -223,6 +255,7 @@ class _Stage:
             split_by=split_by,
             sources=self._sources(records),
             steps=tuple(self._steps),
+            compared=tuple(one.name for one in self._evaluated),
             train=count(train, labels, none_label),
             held_out=count(held, labels, none_label),
             lengths=histogram([*train, *held]),
@@ -235,59 +268,68 @@ class _Stage:
         return self._recipe.training.seed
 
     def _clean(self, records: list[Record]) -> list[Record]:
+        """The rows that are left. Without a `data` section most steps only count."""
         settings, pii, tick = self._settings, self._pii, self._tick
-        action = settings.pii
-
-        def prepared(text: str) -> str:
-            text = normalised(text) if settings.normalise else text
-            return pii.mask(text) if action == "mask" else text
-
-        def leaks(rows: list[Record]) -> Outcome:
-            return leakage.find_leaks(
-                rows,
-                settings.evaluation,
-                self._data,
-                threshold=settings.near_duplicates,
-                prepare=prepared,
-                tick=tick,
-            )
-
-        steps: list[tuple[str, Callable[[list[Record]], Outcome]]] = [
-            ("schema", lambda rows: check_schema(rows, self._recipe.contract, settings)),
-            ("normalise", lambda rows: normalise(rows) if settings.normalise else Outcome(rows)),
-            ("personal data", lambda rows: filter_pii(rows, pii, action)),
-            ("exact duplicates", duplicates.exact_duplicates),
+        steps: list[tuple[str, bool, Callable[[list[Record]], Outcome]]] = [
+            ("schema", True, lambda rows: check_schema(rows, self._recipe.contract, settings)),
+            (
+                "normalise",
+                self._applied,
+                lambda rows: normalise(rows) if settings.normalise else Outcome(rows),
+            ),
+            ("personal data", self._applied, lambda rows: filter_pii(rows, pii, settings.pii)),
+            ("exact duplicates", self._applied, duplicates.exact_duplicates),
             (
                 "contradictions",
+                True,
                 lambda rows: duplicates.resolve_contradictions(rows, settings.contradictions),
             ),
             (
                 "near-duplicates",
+                self._applied,
                 lambda rows: duplicates.near_duplicates(rows, settings.near_duplicates, tick),
             ),
-            ("leakage", leaks),
+            ("leakage", True, self._leaks),
         ]
-        for done, (name, step) in enumerate(steps):
+        for done, (name, applied, step) in enumerate(steps):
             tick(done, len(steps), name)
             before = len(records)
-            records = self._note(name, before, step(records))
-            untaught = self._steps[-1].reasons.get(NO_ANSWER)
-            if untaught and not self._applied:
-                raise ConfigError(
-                    f"{untaught} rows have {NO_ANSWER}, which would spoil the adapter; "
-                    "correct data.py, or add `data: {}` to the recipe, which drops them"
-                )
-            if before and not records and self._applied:
+            outcome = step(records)
+            records = self._note(name, before, outcome if applied else _counted(records, outcome))
+            if before and not records:
                 reasons = self._steps[-1].reasons
                 told = ", ".join(f"{reason}: {number}" for reason, number in reasons.items())
                 raise ConfigError(f"step {name!r} left no row of {before} ({told})")
-        if not settings.evaluation:
-            self._warnings.append("the recipe names no evaluation file, so leakage was not checked")
         return records
+
+    def _leaks(self, records: list[Record]) -> Outcome:
+        settings = self._settings
+
+        def prepared(text: str) -> str:
+            """The text as the steps before left those of the rows."""
+            if not self._applied:
+                return text
+            text = normalised(text) if settings.normalise else text
+            return self._pii.mask(text) if settings.pii == "mask" else text
+
+        return leakage.find_leaks(
+            records,
+            self._evaluated,
+            threshold=settings.near_duplicates,
+            prepare=prepared,
+            tick=self._tick,
+        )
 
     def _part(self, records: list[Record]) -> tuple[list[Record], list[Record], Any]:
         if any(record.row.get("split") == splitting.VALID for record in records):
-            return *splitting.own_split(records), "the rows' own split"
+            train, held = splitting.own_split(records)
+            shared = splitting.shared_groups(train, held)
+            if shared:
+                self._warnings.append(
+                    f"{len(shared)} groups stand in both parts, e.g. {shared[0]!r}: their held-out "
+                    "rows are not new to the skill; let data.py hold out whole groups"
+                )
+            return train, held, "the rows' own split"
         if not self._applied or not self._settings.hold_out:
             self._warnings.append("no row is held out, so the skill cannot be calibrated on any")
             return records, [], "nothing held out"
@@ -367,6 +409,14 @@ class _Stage:
             SourceCount(title=title, licence=licences.get(title, "see recipe.yaml"), rows=number)
             for title, number in rows.items()
         )
+
+
+def _counted(records: list[Record], outcome: Outcome) -> Outcome:
+    """What a step found, all rows kept as they were."""
+    found = Counter(f"{reason} (kept)" for _, reason in outcome.dropped)
+    if outcome.changed:
+        found["would be changed (kept)"] = outcome.changed
+    return Outcome(records, noticed={**found, **(outcome.noticed or {})})
 
 
 def _finished(folder: Path) -> Report | None:

@@ -9,6 +9,7 @@ from typing import Any
 from seamline.models.evaluation.records import COMPARED, Gate, Record
 from seamline.models.evaluation.report import COLUMNS, told_p, told_threshold
 from seamline.models.skills import Skill, write_spec
+from seamline.writing import replace_file
 
 __all__ = ["numbers_of", "records_of", "refresh", "summaries", "with_numbers"]
 
@@ -29,8 +30,7 @@ def refresh(skill: Skill) -> None:
     write_spec(skill.path, skill.spec.model_copy(update={"evaluation": summaries(records)}))
     card = skill.path / "README.md"
     if card.is_file():
-        text = with_numbers(card.read_text(encoding="utf-8"), records)
-        card.write_text(text, encoding="utf-8")
+        replace_file(card, with_numbers(card.read_text(encoding="utf-8"), records))
 
 
 def with_numbers(card: str, records: Sequence[Record]) -> str:

@@ -313,7 +313,11 @@ def test_a_group_in_both_parts_of_an_own_split_is_told(stage: Stage) -> None:
 
 def evaluation(file: str, read: Callable[[Path], list[EvalRow]]) -> Evaluation:
     return Evaluation(
-        file=file, measure="right", several=False, bare=SkillContract(**BRANCHES), rows=read
+        file=file,
+        measure="right",
+        several=False,
+        bare=SkillContract.model_validate(BRANCHES),
+        rows=read,
     )
 
 
@@ -325,7 +329,7 @@ def evaluated(at: int, text: str, **more: Any) -> EvalRow:
 def test_no_row_of_an_evaluation_that_the_skill_declares_is_trained_on(
     stage: Stage, data: dict[str, Any] | None
 ) -> None:
-    read = []
+    read: list[Path] = []
 
     def rows_of(folder: Path) -> list[EvalRow]:
         read.append(folder)
@@ -358,13 +362,11 @@ def test_no_row_of_an_evaluation_that_the_skill_declares_is_trained_on(
 
 
 def test_an_evaluation_that_changes_makes_other_data(stage: Stage) -> None:
-    first, same, other = (
-        stage(
-            files={"mails.jsonl": rows(40)},
-            evaluations={"main": evaluation("t.jsonl", lambda _, text=text: [evaluated(0, text)])},
-        )
-        for text in ("one", "one", "another")
-    )
+    def prepared(text: str) -> Prepared:
+        main = evaluation("t.jsonl", lambda _: [evaluated(0, text)])
+        return stage(files={"mails.jsonl": rows(40)}, evaluations={"main": main})
+
+    first, same, other = map(prepared, ("one", "one", "another"))
     assert first.folder == same.folder != other.folder
     assert same.cached
 

@@ -123,7 +123,8 @@ def find_leaks(
     dropped: list[tuple[Record, str]] = []
     for at, record in enumerate(records):
         tick(at, len(records), "leakage")
-        how = f"same id in {named[record.own_id]}" if record.own_id in named else ""
+        name = named.get(record.own_id or "")
+        how = f"same id in {name}" if name else ""
         how = how or next(filter(None, (texts.leak(record) for texts in known.values())), "")
         if how:
             dropped.append((record, how))

@@ -43,10 +43,10 @@ class Examples:
         Of a label set, its labels; of choices, those of the row's that have the text of a right
         one. It tells no probability, so its confidence is 1.
         """
-        [*shots] = self.near(row.text, 1)
-        if not shots:
+        near = self.near(row.text, 1)
+        if not near:
             return Prediction("", 0.0, frozenset())
-        right = shots[0].right
+        right = near[0].right
         if contract.read == "labels":
             named = list(right)
         else:
@@ -75,7 +75,7 @@ class Examples:
         half = most // 2
         of_none = min(len(none), max(half, most - len(some)))
         rng = random.Random(seed)
-        found = []
+        found: list[tuple[Shot, float]] = []
         for shots, number in ((some, min(len(some), most - of_none)), (none, of_none)):
             found += [(shot, len(shots) / number) for shot in rng.sample(shots, number)]
         return found

@@ -135,7 +135,8 @@ def _resamples(rows: Sequence[EvalRow]) -> Iterator[tuple[list[EvalRow], list[in
     again: dict[tuple[int, int], EvalRow] = {}
     rng = np.random.default_rng(0)
     for _ in range(_RESAMPLES):
-        own, places = [], []
+        own: list[EvalRow] = []
+        places: list[int] = []
         times: dict[int, int] = {}
         for unit in rng.integers(len(of_units), size=len(of_units)).tolist():
             time = times[unit] = times.get(unit, -1) + 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from seamline.models.evaluation.declared import EvalRow, Evaluation, Prediction
+from seamline.models.evaluation.declared import EvalRow, Evaluation
 from seamline.models.evaluation.metrics import micro_f1
 
 __all__ = ["ROWS", "UNFITTED", "best_threshold"]
@@ -41,7 +41,7 @@ def best_threshold(
 
     def worth(threshold: float) -> tuple[float, float]:
         own = replace(evaluation, threshold=threshold)
-        said: list[Prediction] = [own.predict(*one, none=none) for one in scored]
+        said = [own.predict(*one, none=none) for one in scored]
         right = (
             weight
             for row, one, weight in zip(rows, said, weights, strict=True)

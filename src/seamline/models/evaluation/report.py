@@ -119,7 +119,8 @@ def told_threshold(cell: str, found: Mapping[str, float]) -> str:
 def page(report: Mapping[str, Any], images: Mapping[str, str]) -> str:
     """The report as one HTML page that needs nothing else; `images` are titles to PNG base64."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"p": told_p, "threshold": told_threshold}
+    environment.filters["p"] = told_p
+    environment.filters["threshold"] = told_threshold
     return environment.from_string(_PAGE).render(report=report, columns=COLUMNS, images=images)
 
 

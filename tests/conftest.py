@@ -11,12 +11,18 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from seamline.errors import SeamlineError
 from seamline.models import bases
 from seamline.models.bases import BaseSpec
+from seamline.models.skills import SkillStore
+from seamline.project import Project
+
+if TYPE_CHECKING:
+    from seamline.models.engine import LocalModel
 
 pytest_plugins = ["pytester"]
 
@@ -119,6 +125,25 @@ def base_spec() -> BaseSpec:
 def base_path(base_spec: BaseSpec) -> Path:
     """The folder of the pulled base; only for tests marked `model`."""
     return bases.path(base_spec)
+
+
+@pytest.fixture(scope="session")
+def _loaded(base_spec: BaseSpec, root: Path) -> Iterator[LocalModel]:
+    from seamline.models.engine import LocalModel
+
+    model = LocalModel(base_spec, SkillStore(root / "models" / "skills"))
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def resident(_loaded: LocalModel, monkeypatch: pytest.MonkeyPatch) -> LocalModel:
+    """The real base with the shipped skills, loaded once for all tests that ask for it.
+
+    Every project of such a test runs it; only for tests marked `model`.
+    """
+    monkeypatch.setattr(Project, "local_model", _loaded)
+    return _loaded
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def test_embedding_takes_ten_lines_and_codes(
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.usefixtures("resident")
 def test_an_agent_is_a_node_of_another_graph(root: Path) -> None:
     scope: dict[str, Any] = {}
     exec(compile(block(root, "subgraph"), "README.md", "exec"), scope)
@@ -48,6 +49,7 @@ def test_an_agent_is_a_node_of_another_graph(root: Path) -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.usefixtures("resident")
 def test_a_trace_replays_forks_and_is_compared(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from seamline.policies.model import Policy
 from seamline.policies.render import render, render_say
 from seamline.tools.contract import FactValue
 from seamline.traces.store import SqliteTraceStore
+
+if TYPE_CHECKING:
+    from seamline.models.engine import LocalModel
 
 NDA, TERMS = "title of a confidentiality agreement", "title of terms of service"
 QUESTIONS = "answer the usual questions on a confidentiality agreement"
@@ -182,7 +185,10 @@ def state(nda: str, unfair: str, types: str, titles: tuple[str, ...]) -> dict[st
     ],
 )
 def test_the_plan_by_titles_and_failures(
-    packaged: Project, given: tuple[str, str, str, tuple[str, ...]], expected: str
+    packaged: Project,
+    resident: LocalModel,
+    given: tuple[str, str, str, tuple[str, ...]],
+    expected: str,
 ) -> None:
     plan = policy(packaged, "plan")
     prompt = render(plan, state(*given))
@@ -192,6 +198,5 @@ def test_the_plan_by_titles_and_failures(
     request = DecideRequest(
         ask="rules", instructions=prompt.system, context=prompt.user, choices=rules
     )
-    asked_of = packaged.local_model.decide([request], skill="decide@production")
-    [response] = asyncio.run(asked_of)
+    [response] = asyncio.run(resident.decide([request], skill="decide@production"))
     assert resolve_rules(plan, response.scores).choice == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,7 @@ from seamline import AgentResult, Project
 from seamline.agents.checking import check_project
 from seamline.traces.store import SqliteTraceStore
 
-NOTE = (
-    "Assessment: type 2 diabetes mellitus with diabetic polyneuropathy. Essential hypertension, "
-    "above target. Acute bronchitis, resolving. No chest pain."
-)
+NOTE = "Assessment: type 2 diabetes mellitus. Essential hypertension, above target. No chest pain."
 SUPPLY = """Supply Agreement
 
 This Supply Agreement is made between Millbrook Grain Ltd and Hearth Bakeries Ltd.
@@ -32,12 +30,26 @@ that quantity in every month.
 
 
 @pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Path:
-    """The packaged project, free to be changed."""
+def copy(root: Path, tmp_path: Path, resident: object) -> Path:
+    """The packaged project, whose agents and policies are free to be changed."""
     target = tmp_path / "packaged"
-    for name in ("agents", "models", "policies", "tools", "traces"):
+    for name in ("agents", "policies"):
         shutil.copytree(root / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("models", "tools", "traces"):
+        (target / name).symlink_to(root / name)
     return target
+
+
+def clauses(file: Path, *numbers: int) -> str:
+    """A contract without its other clauses."""
+    first, *rest = re.split(r"\n\n(?=\d+\. )", file.read_text(encoding="utf-8"))
+    return "\n\n".join([first, *(rest[number - 1] for number in numbers)])
+
+
+@pytest.fixture
+def terms(root: Path) -> str:
+    """Terms of service of three clauses, two of them unfair."""
+    return clauses(root / "examples/contracts/terms_of_service.md", 1, 3, 6)
 
 
 @pytest.fixture
@@ -119,15 +131,14 @@ def test_a_policy_without_a_tools_name_makes_it_unreachable(
 @pytest.mark.model
 @pytest.mark.slow
 def test_terms_of_service_are_read_for_unfair_terms(
-    root: Path, copy: Path, store: SqliteTraceStore
+    copy: Path, store: SqliteTraceStore, terms: str
 ) -> None:
-    text = (root / "examples/contracts/terms_of_service.md").read_text(encoding="utf-8")
-    result, tools = run(copy, store, "contract_review", text)
+    result, tools = run(copy, store, "contract_review", terms)
 
     assert result.status == "done"
     assert tools == ["split_clauses", "unfair_terms", "clause_type"]
     assert result.output is not None
-    found = {one["type"]: text[one["start"] : one["end"]] for one in result.output["unfair_terms"]}
+    found = {one["type"]: terms[one["start"] : one["end"]] for one in result.output["unfair_terms"]}
     assert found["Unilateral Change"].startswith("We may change these terms")
     assert found["Contract by Using"].startswith("By accessing or using")
     assert not any("Tides" in sentence for sentence in found.values())
@@ -151,7 +162,7 @@ def test_another_contract_is_not(copy: Path, store: SqliteTraceStore) -> None:
 def test_a_confidentiality_agreement_is_held_against_statements(
     root: Path, copy: Path, store: SqliteTraceStore
 ) -> None:
-    text = (root / "examples/contracts/nda.md").read_text(encoding="utf-8")
+    text = clauses(root / "examples/contracts/nda.md", 2, 7)
     result, tools = run(copy, store, "contract_review", text)
 
     assert result.status == "done"
@@ -169,14 +180,13 @@ def test_a_confidentiality_agreement_is_held_against_statements(
 @pytest.mark.model
 @pytest.mark.slow
 def test_the_version_of_the_plan_decides_whether_terms_are_read(
-    root: Path, copy: Path, store: SqliteTraceStore
+    copy: Path, store: SqliteTraceStore, terms: str
 ) -> None:
     agent = copy / "agents" / "contract_review" / "agent.yaml"
     text = agent.read_text().replace(
         "contract_review/plan@production", "contract_review/plan@1.0.0"
     )
     agent.write_text(text)
-    terms = (root / "examples/contracts/terms_of_service.md").read_text(encoding="utf-8")
 
     result, tools = run(copy, store, "contract_review", terms)
 

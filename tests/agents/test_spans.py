@@ -152,6 +152,7 @@ CONTRACT = """1. Governing law. This Agreement is governed by the laws of the St
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.usefixtures("resident")
 def test_a_call_to_a_skill_carries_its_lineage(
     root: Path, store: SqliteTraceStore, host: Host
 ) -> None:

@@ -92,6 +92,7 @@ def test_no_such_run() -> None:
 
 
 @pytest.mark.model
+@pytest.mark.usefixtures("resident")
 def test_a_golden_run_verifies_where_it_was_recorded_or_says_why_not() -> None:
     code, out, _ = invoke(RUN, "--mode", "verify", "--json")
     told = json.loads(out)
@@ -104,6 +105,7 @@ def test_a_golden_run_verifies_where_it_was_recorded_or_says_why_not() -> None:
 
 
 @pytest.mark.model
+@pytest.mark.usefixtures("resident")
 def test_a_fork_without_the_adapter_runs_the_bare_base() -> None:
     code, out, _ = invoke(RUN, "--mode", "fork", "--adapter", "icd10_select@off", "--json")
     told = json.loads(out)

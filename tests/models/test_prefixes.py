@@ -30,11 +30,10 @@ CONTRACT = SkillContract(
     labels={"Yes": "yes", "No": "no"},
 )
 TEXTS = (
-    "The ferry leaves the harbour at nine, weather permitting.",
     "Rents rise.",
     "Nobody may feed the pigeons on the roof, and the gardener waters the ferns twice a week.",
 )
-TOPICS = ("ferries", "rents", "plants and birds")
+TOPICS = ("rents", "plants and birds")
 
 
 def _request(text: str, topic: str) -> DecideRequest:
@@ -46,7 +45,7 @@ REQUESTS = [_request(text, topic) for text in TEXTS for topic in TOPICS]
 
 @pytest.fixture(scope="module")
 def skills(tmp_path_factory: pytest.TempPathFactory, base_spec: BaseSpec, base_path: Path) -> Path:
-    """A store with one aLoRA, trained for some steps on nine rows."""
+    """A store with one aLoRA, trained for some steps on four rows."""
     from seamline.models.training import train
 
     folder = tmp_path_factory.mktemp("skills") / "topic" / "0.1.0"
@@ -59,7 +58,9 @@ def skills(tmp_path_factory: pytest.TempPathFactory, base_spec: BaseSpec, base_p
         licence="Apache-2.0",
         contract=CONTRACT,
         method="alora",
-        training=Training(rank=8, alpha=16, learning_rate=3e-3, epochs=24, batch_tokens=256),
+        training=Training(
+            rank=8, alpha=16, learning_rate=3e-3, epochs=20, batch_tokens=256, evaluations=1
+        ),
     )
     (folder / "recipe.yaml").write_text(
         json.dumps(recipe.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8"
@@ -116,7 +117,7 @@ def test_scores_are_those_of_pefts_own_alora(
 def test_it_learned_what_it_was_taught(model: LocalModel) -> None:
     found = asyncio.run(model.decide(REQUESTS, skill="topic@0.1.0"))
     said = [response.scores[0] > 0.5 for response in found]
-    assert said == [text == topic for text in range(3) for topic in range(3)]
+    assert said == [text == topic for text in range(2) for topic in range(2)]
 
 
 def test_lora_and_alora_skills_stand_side_by_side(model: LocalModel) -> None:

@@ -5,7 +5,8 @@
 `codiesp`: a case has the codes of the whole document, so every mention that the search finds is
 answered as the agent would, and the codes of a document are compared as a set.
 
-The cell `adapter_retrieval` answers as the tool does, with its settings.
+The cell `adapter_retrieval` answers as the tool does, with its settings. The numbers hang on
+whether the search's embedder has been pulled, so they say so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
+from seamline.models.embedders import EmbedderSpec, is_here, is_usable
 from seamline.models.evaluation.declared import PROMPTED, EvalRow, Evaluation, Prediction, Shot
 from seamline.models.evaluation.metrics import micro_f1
 from seamline.project import state_home
@@ -38,7 +40,8 @@ _AFTER = 1e-4
 _VAGUE = frozenset({"R69", "R52"})
 """Illness and pain, unspecified: given to most cases, and named by no words of their own."""
 
-_TOOLS = Path(__file__).resolve().parents[3] / "tools"
+_ROOT = Path(__file__).resolve().parents[3]
+_TOOLS = _ROOT / "tools"
 _TOOL = load_module(_TOOLS / "icd10_select" / "tool.py")
 _BARE = SkillContract(
     read="branches",
@@ -49,6 +52,7 @@ _BARE = SkillContract(
 
 def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: ARG001
     """The evaluations for a version with this contract."""
+    ranked_with = _ranked_with()
     entries = Evaluation(
         file=_EICU,
         measure="exact code first",
@@ -60,6 +64,7 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
         with_retrieval=as_the_tool,
         gate_cell="adapter_retrieval",
         gate_on=("category_first",),
+        measured_with=ranked_with,
     )
     return {
         "eicu": entries,
@@ -73,6 +78,7 @@ def evaluation(contract: SkillContract) -> Mapping[str, Evaluation]:  # noqa: AR
             cells=("retrieval", "adapter", "adapter_retrieval"),
             with_retrieval=as_the_tool,
             retrieval_threshold=_best_threshold,
+            measured_with=ranked_with,
         ),
         "prompted": replace(entries, cells=PROMPTED),
     }
@@ -240,12 +246,19 @@ def _read(file: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines if line.strip()]
 
 
+def _ranked_with() -> str:
+    """What ranks the candidates beside words: the search tool's embedder, where it is here."""
+    name = _settings("icd10_search")["embedder"]
+    spec = EmbedderSpec.load(_ROOT / "models" / "embedders" / f"{name}.yaml")
+    return f"{spec.name} {spec.digest}" if is_here(spec) and is_usable() else "words alone"
+
+
 @cache
 def _index() -> Any:
     """The index that the search tool uses: with its embedder, where that has been pulled."""
     folder = _TOOLS / "icd10_search"
-    tool = yaml.safe_load((folder / "tool.yaml").read_text(encoding="utf-8"))
-    embedder = load_module(folder / "meanings.py").pulled_embedder(tool["settings"]["embedder"])
+    name = _settings("icd10_search")["embedder"]
+    embedder = load_module(folder / "meanings.py").pulled_embedder(name)
     return load_module(folder / "index.py").Icd10Index.open(
         state_home() / "cache" / "icd10_search", embedder=embedder
     )

@@ -94,6 +94,7 @@ def test_a_card_tells_what_is_recorded(root: Path, name: str) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.usefixtures("resident")
 def test_the_cells_on_the_real_base(root: Path, contracts: Path) -> None:
     evaluation, project = declared(root, "clause_type"), Project.open(root)
     rows, skill = evaluation.rows(contracts), project.skills.get("clause_type")

@@ -42,7 +42,8 @@ def evaluate_all(project: Project, options: Options, tell: Callable[[str], None]
 
     Raises:
         SkillError: A skill does not say how it is evaluated; told before anything is run.
-        InputError: No skill has a version labelled production, or rows cannot be read.
+        InputError: No skill has a version labelled production, rows cannot be read, or a record
+            that was measured with something else would be replaced.
     """
     planned = list(_plan(project, options))
     if not planned:
@@ -79,16 +80,18 @@ def evaluate_all(project: Project, options: Options, tell: Callable[[str], None]
 
 def _plan(project: Project, options: Options) -> Iterator[_Planned]:
     from seamline.evaluations import evaluations
-    from seamline.models.evaluation.records import MAIN, Record
+    from seamline.models.evaluation.records import MAIN, Record, require_same_means
 
     store = project.skills
     for name in store.names():
         if "production" not in store.labels(name):
             continue
         skill = store.get(f"{name}@production")
-        for at, on in enumerate(evaluations(skill)):
-            own = options
-            known = Record.read(skill, on if at else MAIN)
+        for at, (on, evaluation) in enumerate(evaluations(skill).items()):
+            own, named = options, on if at else MAIN
+            if options.record:
+                require_same_means(skill, named, evaluation.measured_with)
+            known = Record.read(skill, named)
             if known is not None and not (options.limit or options.cells):
                 limit = known.groups if known.sampled else None
                 # An endpoint answers from elsewhere, and not for certain the same again.
@@ -109,7 +112,7 @@ def _compared(report: dict[str, Any], one: _Planned, options: Options) -> dict[s
     if known is not None and not (options.limit or options.cells or options.record):
         apart = differences(report, known, tolerance=TOLERANCE)
         found = {
-            "reproduced": not apart,
+            "reproduced": not apart and report["recorded_with"] is None,
             "differences": {
                 name: {"recorded": was, "found": now} for name, (was, now) in apart.items()
             },
@@ -143,6 +146,7 @@ def _key(ready: Task) -> str:
     told = [
         ready.on,
         ready.evaluation.threshold,
+        ready.evaluation.measured_with,
         behaviour_digest(ready.skill),
         rows_digest(ready.rows),
         [list(row.retrieved) for row in ready.rows],

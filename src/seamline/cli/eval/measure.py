@@ -70,7 +70,7 @@ class Task:
 
         from seamline.models.evaluation.declared import rows_digest
         from seamline.models.evaluation.grid import Grid
-        from seamline.models.evaluation.records import MAIN, behaviour_digest
+        from seamline.models.evaluation.records import MAIN, behaviour_digest, recorded_otherwise
         from seamline.models.evaluation.report import cell_report, pairs, slice_table
         from seamline.project import state_home
 
@@ -96,6 +96,8 @@ class Task:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "file": evaluation.file,
             "measure": evaluation.measure,
+            "measured_with": evaluation.measured_with,
+            "recorded_with": recorded_otherwise(self.skill, self.on, evaluation.measured_with),
             "rows": len(rows),
             "groups": len({row.unit for row in rows}),
             "rows_digest": rows_digest(rows),
@@ -135,14 +137,15 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
 
     Raises:
         SkillError: The skill does not say how it is evaluated.
-        InputError: There is no such evaluation, or its rows are missing or wrong.
+        InputError: There is no such evaluation, its rows are missing or wrong, or its record was
+            measured with something else and would be replaced.
         ConfigError: A cell does not exist, or lacks what it needs.
     """
     from collections import Counter
 
     from seamline.evaluations import evaluations
     from seamline.models.evaluation.grid import GATED, choose_cells, sample
-    from seamline.models.evaluation.records import MAIN
+    from seamline.models.evaluation.records import MAIN, require_same_means
 
     known = evaluations(skill)
     first = next(iter(known))
@@ -155,6 +158,8 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
         skill=skill, on=MAIN if on in (None, first) else on, evaluation=evaluation,
         options=options, rows=[], sampled=False, cells=(),
     )  # fmt: skip
+    if options.record:
+        require_same_means(skill, found.on, evaluation.measured_with)
     rows = _read(evaluation.rows, found, f"reading {evaluation.file}")
     if not rows:
         raise InputError(f"{evaluation.file} has no row to evaluate on; give --data another folder")
@@ -181,8 +186,9 @@ def record(report: dict[str, Any], skill: Skill) -> None:
     from seamline.models.evaluation.records import Record, behaviour_digest
     from seamline.models.evaluation.report import COLUMNS
 
-    told = ("skill", "on", "adapter_digest", "command", "date", "file", "measure", "rows", "groups",
-            "rows_digest", "sampled", "base_threshold", "pairs", "slices", "gate")  # fmt: skip
+    told = ("skill", "on", "adapter_digest", "command", "date", "file", "measure",
+            "measured_with", "rows", "groups", "rows_digest", "sampled", "base_threshold",
+            "pairs", "slices", "gate")  # fmt: skip
     cells = {
         name: {key: cell[key] for key in [*COLUMNS, "further"] if key in cell}
         for name, cell in report["cells"].items()

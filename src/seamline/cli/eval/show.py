@@ -66,6 +66,10 @@ def _show_cells(report: dict[str, Any]) -> None:
         f"{report['file']}",
         soft_wrap=True,
     )  # fmt: skip
+    if report["measured_with"]:
+        other = report["recorded_with"]
+        told = f"; its record with {other}, so the two do not compare" if other else ""
+        out.print(f"measured with {report['measured_with']}{told}", soft_wrap=True)
     cells = report["cells"]
     table = _table("measure", *cells)
     for key, title in COLUMNS.items():

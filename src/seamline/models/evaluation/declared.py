@@ -116,6 +116,8 @@ class Evaluation:
             default the name with the best mean of the two.
         retrieval_threshold: Chooses, on the training rows of a data folder, the threshold of
             the cell `retrieval`; by default it is `threshold`.
+        measured_with: The embedder that ranks the choices, as `NAME sha256:…`, or in words what
+            ranks them where it has not been pulled: numbers of the two are not comparable.
         threshold: The score from which a name counts as answered; `seamline eval` sets that of
             the version it evaluates.
         gate_cell: Whose accuracy the gate compares: `adapter`, or `adapter_retrieval` where that
@@ -136,6 +138,7 @@ class Evaluation:
     with_retrieval: Callable[[EvalRow, Sequence[float]], Prediction] | None = None
     cells: tuple[str, ...] = ()
     retrieval_threshold: Callable[[Path], float] | None = None
+    measured_with: str = ""
     threshold: float = 0.5
     gate_cell: str = "adapter"
     gate_on: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from seamline.errors import SkillError
+from seamline.errors import InputError, SkillError
 from seamline.models.declarations import read_json
 from seamline.writing import replace_file
 
@@ -31,7 +31,9 @@ __all__ = [
     "behaviour_digest",
     "differences",
     "numbers",
+    "recorded_otherwise",
     "require_gate",
+    "require_same_means",
 ]
 
 FILE = "evaluation.json"
@@ -101,7 +103,8 @@ class Record(_Frozen):
     """What an evaluation found; `sampled` where it saw only a part of the file's rows.
 
     `groups` counts what the rows belong to, or the rows; `on` names a further evaluation of the
-    skill; `pairs`, `slices` and `base_threshold` are as in the report.
+    skill; `measured_with` is that of the `Evaluation`, empty where it does not say; `pairs`,
+    `slices` and `base_threshold` are as in the report.
     """
 
     skill: str
@@ -112,6 +115,7 @@ class Record(_Frozen):
     date: str
     file: str
     measure: str
+    measured_with: str = ""
     rows: int
     groups: int
     rows_digest: str
@@ -196,6 +200,32 @@ def differences(
         for name in sorted(known.keys() | found.keys())
         if name not in known or name not in found or abs(known[name] - found[name]) > tolerance
     }
+
+
+def recorded_otherwise(skill: Skill, on: str, measured_with: str) -> str | None:
+    """What the record was measured with, where it says so and that is something else."""
+    known = Record.read(skill, on)
+    if known is None or known.measured_with in ("", measured_with):
+        return None
+    return known.measured_with
+
+
+def require_same_means(skill: Skill, on: str, measured_with: str) -> None:
+    """Let a record be replaced only by one that was measured with the same.
+
+    Raises:
+        InputError: The record was measured with something else.
+    """
+    recorded = recorded_otherwise(skill, on, measured_with)
+    if recorded is None:
+        return
+    name, _, digest = recorded.partition(" ")
+    pull = f"run `seamline models pull {name}`, or " if digest.startswith("sha256:") else ""
+    raise InputError(
+        f"{Record.path_in(skill.path, on)} was measured with {recorded}, and --record would put "
+        f"numbers with {measured_with or 'nothing of the kind'} in its place; {pull}remove that "
+        "file first"
+    )
 
 
 def require_gate(skill: Skill, released: Skill) -> None:

@@ -144,7 +144,8 @@ code { background: #f2f2f2; padding: .1rem .3rem }
 </style></head><body>
 <h1>{{ report.skill }}</h1>
 <p>{{ report.measure }}, {{ report.rows }} rows of {{ report.file }}{% if report.sampled %}
- (a sample){% endif %}, {{ report.date }}.<br><code>{{ report.command }}</code></p>
+ (a sample){% endif %}{% if report.measured_with %}, with {{ report.measured_with }}{% endif %},
+{{ report.date }}.<br><code>{{ report.command }}</code></p>
 <p>Adapter {{ report.adapter_digest }}<br>Rows {{ report.rows_digest }}</p>
 {% if report.gate %}
 <h2>Gate: {{ "passed" if report.gate.passed else "not passed" }}</h2>

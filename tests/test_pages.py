@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from seamline import Project, ScriptedModel
 from seamline.agents.checking import check_project
 from seamline.cli.main import app
+from seamline.errors import BudgetExceededError
 from seamline.models.endpoints import EndpointSpec
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.single_shot import ask
@@ -170,6 +171,35 @@ def test_the_tool_of_kind_skill_asks_its_skill(tmp_path: Path) -> None:
     assert output.model_dump() == {"types": [["Arbitration"], []]}
 
 
+class UsedUp:
+    """Effects that have nothing left after one question to a skill."""
+
+    async def perform(self, path: str, kind: str, request: Any, live: Any) -> Any:
+        if kind == "model" and (asked := len(request["requests"])) < 32:
+            raise BudgetExceededError(f"nothing is left for {asked} more questions")
+        return await live()
+
+
+def test_the_tool_that_gives_what_it_has_says_how_far_it_came(tmp_path: Path) -> None:
+    folder = tmp_path / "tools" / "unfair"
+    folder.mkdir(parents=True)
+    folder.joinpath("tool.py").write_text(marked("projects.md", "script")["partial"])
+    folder.joinpath("tool.yaml").write_text(
+        "name: unfair\nkind: skill\nskill: unfair_term\ndescription: Types unfair terms.\n"
+    )
+    registry = ToolRegistry(folder.parent, skills=PAGES.parent / "models" / "skills")
+    model = ScriptedModel({"unfair_term": [{"Arbitration": 0.99}] * 40})
+    given = {"sentences": ["You agree to arbitration."] * 40}
+    tool = registry.get("unfair")
+    whole = asyncio.run(run_tool(tool, given, model=model))
+    partial = asyncio.run(run_tool(tool, given, model=model, effects=UsedUp()))
+    assert whole.model_dump() == {"stopped": "", "types": [["Arbitration"]] * 40}
+    assert partial.model_dump() == {
+        "stopped": "stopped at 32 of 40 sentences; the rest was not looked at",
+        "types": [["Arbitration"]] * 32,
+    }
+
+
 KEYS = {
     "agent.yaml": ("seamline.agents.spec", "AgentSpec"),
     "tool.yaml": ("seamline.tools.contract", "ToolSpec"),
@@ -201,6 +231,7 @@ def test_the_sdk_page_runs_from_its_first_block_to_its_last(
         "resume",
         "budget",
         "batch",
+        "files",
         "stream",
         "trace",
         "scripted",

@@ -11,7 +11,7 @@ import pytest
 
 from seamline import Project, ScriptedModel
 from seamline.agents.facts import fact_lines
-from seamline.models.protocol import Choice, DecideRequest, DecideResponse, WriteRequest
+from seamline.models.protocol import Choice, DecideRequest, DecideResponse, Usage, WriteRequest
 from seamline.policies.checks import run_checks
 from seamline.policies.decide import resolve_rules
 from seamline.policies.model import Policy
@@ -136,6 +136,52 @@ def test_what_was_found_is_kept_where_the_types_fail(root: Path, tmp_path: Path)
     assert result.needs_review
     assert any(reason.startswith("clause_type failed: ") for reason in result.reasons)
     assert result.message.startswith("The clauses were not typed. Unfair terms: ")
+
+
+class Costly(ScriptedModel):
+    """Follows the policies; each of its skills reads 10 tokens a question."""
+
+    async def decide(
+        self, requests: Sequence[DecideRequest], *, skill: str | None = None
+    ) -> list[DecideResponse]:
+        scores = {"clause_type": {"Governing Law": 1.0}, "unfair_term": {"Arbitration": 1.0}}
+        if skill not in scores:
+            return await super().decide(requests, skill=skill)
+        found = scores[skill]
+        one = DecideResponse(
+            scores=tuple(found.values()), labels=tuple(found), usage=Usage(input_tokens=10)
+        )
+        return [one for _ in requests]
+
+
+LAWS = "\n\n".join(f"{n}. Law. The laws of Utopia govern matter {n} alone." for n in range(1, 90))
+
+
+@pytest.mark.parametrize(
+    ("title", "found", "stopped"),
+    [
+        ("# Supply Agreement", "clauses", "clause_type stopped at 64 of "),
+        ("# Terms of Service", "terms", "unfair_terms stopped at 64 of 90 sentences"),
+    ],
+)
+def test_a_budget_used_up_inside_a_tool_keeps_what_the_tool_had_done(
+    root: Path, tmp_path: Path, title: str, found: str, stopped: str
+) -> None:
+    with SqliteTraceStore(tmp_path / "traces.sqlite") as store:
+        agent = Project.open(root, store=store).agent("contract_review", model=Costly(follow))
+        budget = agent.spec.budget.replaced(tokens=600)
+        result = agent.run(f"{title}\n\n{LAWS}", budget=budget)
+        replay = result.trace.replay()
+    assert result.status == "budget_exceeded"
+    assert result.message.startswith("Stopped: the budget of 600 tokens is used up (640 tokens")
+    assert result.needs_review
+    assert result.reasons[0].startswith(stopped)
+    assert result.reasons[1] == result.error
+    assert result.output is not None
+    assert result.output[found]
+    assert all(one["text"] for one in result.output[found])
+    assert not result.output.get("missing")
+    assert replay.identical
 
 
 def state(nda: str, unfair: str, types: str, titles: tuple[str, ...]) -> dict[str, str]:

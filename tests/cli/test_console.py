@@ -90,14 +90,14 @@ def test_a_result_shows_a_document(capsys: Any) -> None:
     result = AgentResult(
         run_id="1", agent="a", agent_version="1.0.0", status="needs_answer", message=EVIL,
         output={"rows": rows, f"key {EVIL}": EVIL}, flags=[EVIL], needs_review=True,
-        reasons=[EVIL], question=EVIL,
+        reasons=[f"why {EVIL}"], question=EVIL,
     )  # fmt: skip
 
     show_result(result, text)
 
     told = printed(capsys)
     assert f"flag: {SEEN}" in told
-    assert f"needs review: {SEEN}" in told
+    assert f"needs review: why {SEEN}" in told
 
 
 def test_cells_with_control_characters_stay_in_their_columns(capsys: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -242,13 +244,57 @@ def test_doctor_says_where_the_home_cannot_be_written(
 
 
 def test_no_color_holds(seamline: Seamline) -> None:
-    done = seamline("check", env={"NO_COLOR": "1", "FORCE_COLOR": "1"})
+    forced = {"FORCE_COLOR": "1", "TERM": "xterm"}
 
-    assert "\x1b[3" not in done.stdout
+    assert "\x1b[3" in seamline("doctor", env=forced | {"NO_COLOR": ""}).stdout
+    assert "\x1b[3" not in seamline("doctor", env=forced | {"NO_COLOR": "1"}).stdout
 
 
-def test_shell_completion_is_offered(seamline: Seamline) -> None:
-    done = seamline(env={"_SEAMLINE_COMPLETE": "complete_bash", "COMP_WORDS": "seamline p",
-                         "COMP_CWORD": "1"})  # fmt: skip
+def test_shell_completion_offers_the_commands() -> None:
+    # Typer names the variable after the program, so it must be the installed script.
+    script = Path(sysconfig.get_path("scripts")) / "seamline"
+    asked = {"_SEAMLINE_COMPLETE": "complete_bash", "COMP_WORDS": "seamline p", "COMP_CWORD": "1"}
+    path = os.pathsep.join(part for part in sys.path if part)
+    done = subprocess.run(
+        [str(script)],
+        env={**os.environ, "PYTHONPATH": path, **asked},
+        capture_output=True,
+        text=True,
+    )
 
-    assert "Traceback" not in done.stderr
+    assert done.stdout.split() == ["policies"]
+
+
+def test_the_readme_tells_every_exit_code(root: Path) -> None:
+    told = (root / "README.md").read_text(encoding="utf-8").partition("Exit codes: ")[2]
+    told = told.partition("\n")[0]
+    assert [code for code in EXIT_CODES if f" {code} " not in f" {told}"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        (["run", "sorter", "x", "--nonsense", "--json"], "NoSuchOption", "--nonsense"),
+        (["run", "--json"], "MissingParameter", "AGENT"),
+        (["run", "sorter", "x", "--file", "y", "--json"], "BadParameter", "not both"),
+        (["traces", "shout", "--json"], "UsageError", "shout"),
+        (["shout", "--json"], "UsageError", "shout"),
+        (["--json"], "NoSuchOption", "--json"),
+    ],
+)
+def test_a_usage_error_is_json_where_json_is_asked_for(
+    seamline: Seamline, arguments: list[str], kind: str, says: str
+) -> None:
+    done = seamline(*arguments)
+
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    assert told["error_type"] == kind
+    assert says in told["error"]
+    assert says in done.stderr
+
+
+def test_a_usage_error_is_no_json_where_json_is_not_asked_for() -> None:
+    for arguments in (["run"], ["run", "--nonsense", "--", "--json"]):
+        found = call(*arguments)
+        assert (found.exit_code, found.stdout) == (2, "")

@@ -71,6 +71,7 @@ def test_a_change_needs_the_mode() -> None:
         (("--mode", "fork", "--adapter", "decide@7.7.7"), "7.7.7"),
         (("--mode", "fork", "--base", "moon"), "moon"),
         (("--mode", "fork", "--endpoint", ""), "no endpoint ''"),
+        (("--mode", "fork", "--encoding", "cp1252"), "name it with --input"),
         (("--mode", "fork", "--at", "plan/1", "--tool-result", "nowhere.json"), "nowhere.json"),
         (
             ("--mode", "fork", "--at", "tool:icd10_search/1", "--tool-result", NO_RESULT),
@@ -164,6 +165,21 @@ def test_a_project_that_runs_on_an_endpoint_alone_is_forked(
 
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["result"]["status"] == status
+
+
+def test_a_fork_reads_a_file_in_another_encoding(shelf: Path, tmp_path: Path) -> None:
+    project = ["--project", str(shelf)]
+    runner.invoke(app, ["run", "sorter", "a longer text", *project])
+    note = tmp_path / "note.txt"
+    note.write_bytes("Die Gärten blühen".encode("latin-1"))
+
+    fork = ["traces", "replay", "last", "--mode", "fork", "--input", str(note), "--json", *project]
+    refused, read = runner.invoke(app, fork), runner.invoke(app, [*fork, "--encoding", "latin-1"])
+
+    assert refused.exit_code == 2
+    assert "name its encoding, e.g. `--encoding cp1252`" in json.loads(refused.stdout)["error"]
+    assert read.exit_code == 0, read.output
+    assert json.loads(read.stdout)["result"]["output"]["words"][0]["word"] == "Gärten"
 
 
 def test_a_base_is_asked_for_where_one_is_named(shelf: Path) -> None:

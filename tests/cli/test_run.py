@@ -167,6 +167,15 @@ def test_another_encoding_can_be_named(shelf: Path, tmp_path: Path) -> None:
     assert json.loads(found.stdout)["output"]["words"][0]["word"] == "Gärten"
 
 
+def test_a_failed_run_tells_its_error_once_and_on_stderr(shelf: Path) -> None:
+    found = run(shelf, "The garden breakdown")
+
+    assert found.exit_code == 6
+    assert found.output.count("rate_words cannot rate 'breakdown'") == 1
+    assert "error: " in found.stderr
+    assert "rate_words cannot rate 'breakdown'" in found.stderr
+
+
 def test_a_question_can_be_answered_later(shelf: Path) -> None:
     asked = run(shelf, SPRING, "--json")
     run_id = json.loads(asked.stdout)["run_id"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from seamline.errors import ToolCallError
+from seamline.errors import BudgetExceededError, ToolCallError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
@@ -31,9 +31,13 @@ REST = "Headings are for convenience only."
 
 
 class Context:
-    """A tool's context whose skill knows the type of a clause by a word in it."""
+    """A tool's context whose skill knows the type of a clause by a word in it.
 
-    def __init__(self, **marks: float) -> None:
+    It answers `calls` calls, and then the budget is used up.
+    """
+
+    def __init__(self, calls: int = 1000, **marks: float) -> None:
+        self.calls = calls
         self.spec = ToolSpec(
             name="clause_type",
             kind="skill",
@@ -53,6 +57,8 @@ class Context:
         }
 
     async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
+        if len(self.batches) == self.calls:
+            raise BudgetExceededError("the budget of 300 tokens is used up")
         self.batches.append([request.context for request in requests])
         return [
             DecideResponse(
@@ -70,14 +76,14 @@ class Context:
         self.told.append((done, total))
 
 
-def typed(parts: list[str], expected: Sequence[str] = (), **marks: float) -> Any:
+def typed(parts: list[str], expected: Sequence[str] = (), calls: int = 1000, **marks: float) -> Any:
     """The review of a contract made of the given clauses."""
     text, clauses, at = "\n\n".join(parts), [], 0
     for number, part in enumerate(parts):
         clauses.append({"start": at, "end": at + len(part), "heading": f"{number}"})
         at += len(part) + 2
     given = TOOL.Input(text=text, clauses=clauses, expected=tuple(expected))
-    context = Context(**marks)
+    context = Context(calls, **marks)
     return asyncio.run(TOOL.run(given, context)), context, text
 
 
@@ -85,7 +91,7 @@ def test_types_places_and_confidence() -> None:
     review, context, text = typed([REST, LAW, COVER], ["Governing Law", "Non-Compete"])
     law, cover = review.clauses
     assert (law.type, law.level, law.heading) == ("Governing Law", "high", "1")
-    assert text[law.start : law.end] == LAW
+    assert text[law.start : law.end] == law.text == LAW
     assert (cover.type, cover.level, cover.confidence) == ("Insurance", "medium", 0.6)
     assert [one.type for one in review.missing] == ["Non-Compete"]
     assert context.batches == [
@@ -107,6 +113,33 @@ def test_the_skill_is_asked_in_chunks_and_progress_is_told() -> None:
     assert [len(batch) for batch in context.batches] == [32, 32, 6]
     assert context.told == [(32, 70), (64, 70), (70, 70)]
     assert review.clauses == ()
+
+
+def test_what_was_typed_before_the_budget_was_used_up_is_kept() -> None:
+    parts = [LAW, *[f"{n} {REST}" for n in range(68)], COVER]
+    review, context, _ = typed(parts, ["Governing Law", "Insurance"], calls=2)
+    stopped = "stopped at 64 of 70 clauses; the rest was not looked at"
+    assert context.told == [(32, 70), (64, 70)]
+    assert [one.type for one in review.clauses] == ["Governing Law"]
+    assert (review.stopped, review.needs_review, review.reasons) == (stopped, True, (stopped,))
+    # The insurance stands in the rest: nobody may say that it is missing.
+    assert review.missing == ()
+    assert review.reviewed({}).reasons == (stopped,)
+    assert review.reviewed({}).needs_review
+
+    whole, _, _ = typed(parts, ["Governing Law", "Insurance", "Non-Compete"])
+    assert (whole.stopped, whole.needs_review, whole.reasons) == ("", False, ())
+    assert [one.type for one in whole.missing] == ["Non-Compete"]
+
+
+def test_a_budget_that_is_used_up_at_once_leaves_what_others_found() -> None:
+    given = TOOL.Input(
+        text=LAW, clauses=[{"start": 0, "end": len(LAW)}], unfair_terms=[UNFAIR], expected=[]
+    )
+    review = asyncio.run(TOOL.run(given, Context(0)))
+    assert review.clauses == ()
+    assert [one.type for one in review.unfair_terms] == ["Arbitration"]
+    assert review.stopped == "stopped at 0 of 1 clauses; the rest was not looked at"
 
 
 def test_one_clause_may_have_two_types() -> None:
@@ -222,8 +255,8 @@ def test_every_label_of_the_shipped_policy_is_a_label_of_the_skill() -> None:
     assert {*types, *front["values"]["expected"]} <= set(labels)
 
 
-UNFAIR = {"type": "Arbitration", "start": 0, "end": 4, "confidence": 0.6, "level": "medium",
-          "rationale": "No court."}  # fmt: skip
+UNFAIR = {"type": "Arbitration", "start": 0, "end": 4, "text": "This", "confidence": 0.6,
+          "level": "medium", "rationale": "No court."}  # fmt: skip
 
 
 def with_unfair_terms() -> Any:
@@ -250,6 +283,7 @@ def test_reviews_of_unfair_terms_are_applied() -> None:
     )
     [term], [risk] = done.unfair_terms, done.risks
     assert (term.risk, risk.type, risk.reason) == ("high", "Arbitration", "unfair. No court.")
+    assert (risk.start, risk.end, risk.text) == (0, 4, "This")
     assert term.reasons == ("unfair. No court.",)
     assert not done.needs_review
     unsure = with_unfair_terms().reviewed({"unfair:0": Review(choice="flag", reason="odd")})

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from seamline.errors import ToolCallError
+from seamline.errors import BudgetExceededError, ToolCallError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
@@ -37,9 +37,15 @@ STATEMENTS = [
 
 
 class Context:
-    """A tool's context whose skill knows the answer by a word in the passage."""
+    """A tool's context whose skill knows the answer by a word in the passage.
 
-    def __init__(self, contract: SkillContract = CONTRACT, **settings: Any) -> None:
+    It answers `calls` calls, and then the budget is used up.
+    """
+
+    def __init__(
+        self, contract: SkillContract = CONTRACT, calls: int = 1000, **settings: Any
+    ) -> None:
+        self.calls = calls
         self.spec = ToolSpec(
             name="nda_check",
             kind="skill",
@@ -54,6 +60,9 @@ class Context:
         self.told: list[tuple[int, int]] = []
 
     async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
+        if self.calls == 0:
+            raise BudgetExceededError("the budget of 300 tokens is used up")
+        self.calls -= 1
         self.asked += [request.context for request in requests]
         return [
             DecideResponse(scores=self._scores(request.context), labels=tuple(CONTRACT.labels))
@@ -87,11 +96,12 @@ def test_answers_with_their_evidence() -> None:
     found, context, text = checked([LAW, COPIES, RETURN])
     copying, returned, hiring = found.statements
     assert (copying.answer, copying.confidence, copying.level) == ("contradicted", 0.7, "medium")
-    assert text[copying.start : copying.end] == COPIES
+    assert text[copying.start : copying.end] == copying.text == COPIES
     assert (returned.answer, returned.level) == ("entailed", "high")
     assert (returned.needs_review, returned.reasons) == (False, ())
     assert text[returned.start : returned.end] == RETURN
     assert (hiring.answer, hiring.start, hiring.end) == ("not mentioned", None, None)
+    assert (hiring.text, found.stopped) == ("", "")
     assert found.facts() == {
         "statements checked": 3,
         "statements entailed": 1,
@@ -101,6 +111,28 @@ def test_answers_with_their_evidence() -> None:
     assert context.asked[0] == (
         f"Passage: {COPIES} {RETURN}\nStatement: The recipient may make copies."
     )
+
+
+def test_statements_that_were_not_asked_any_more_are_left_out() -> None:
+    many = [{"name": f"copying {n}", "text": "The recipient may make copies."} for n in range(17)]
+    found, context, _ = checked([COPIES], statements=[STATEMENTS[2], *many], calls=1)
+    assert len(context.asked) == 16
+    # That nothing was said of hiring is known without asking; of the last one nothing is known.
+    assert [one.name for one in found.statements] == [
+        "hiring", *[f"copying {n}" for n in range(16)]
+    ]  # fmt: skip
+    assert {one.answer for one in found.statements[1:]} == {"contradicted"}
+    assert found.stopped == "stopped at 17 of 18 statements; the rest was not looked at"
+
+
+def test_an_answer_is_kept_whose_evidence_was_not_sought_any_more() -> None:
+    found, _, _ = checked([LAW, COPIES, RETURN], calls=1)
+    copying, returned, hiring = found.statements
+    assert (copying.answer, copying.start, copying.text) == ("contradicted", None, "")
+    assert (returned.answer, returned.needs_review) == ("entailed", True)
+    assert returned.reasons == ("the run's budget was used up before the evidence was found",)
+    assert hiring.answer == "not mentioned"
+    assert found.stopped == "stopped at 1 of 3 statements; the rest was not looked at"
 
 
 def test_where_no_sentence_shares_a_word_the_skill_is_not_asked() -> None:

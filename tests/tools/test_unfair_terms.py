@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from seamline.errors import ToolCallError
+from seamline.errors import BudgetExceededError, ToolCallError
 from seamline.loading import load_module
 from seamline.models.contracts import SkillContract
 from seamline.models.protocol import DecideRequest, DecideResponse
@@ -32,9 +32,13 @@ FAIR = "You can write to us by mail."
 
 
 class Context:
-    """A tool's context whose skill knows the type of a sentence by a word in it."""
+    """A tool's context whose skill knows the type of a sentence by a word in it.
 
-    def __init__(self, threshold: float = 0.3, **settings: Any) -> None:
+    It answers `calls` calls, and then the budget is used up.
+    """
+
+    def __init__(self, threshold: float = 0.3, calls: int = 1000, **settings: Any) -> None:
+        self.calls = calls
         self.spec = ToolSpec(
             name="unfair_terms",
             kind="skill",
@@ -49,6 +53,8 @@ class Context:
         self.told: list[tuple[int, int]] = []
 
     async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
+        if len(self.batches) == self.calls:
+            raise BudgetExceededError("the budget of 300 tokens is used up")
         self.batches.append([request.context for request in requests])
         return [
             DecideResponse(scores=self._scores(request.context), labels=tuple(CONTRACT.labels))
@@ -78,7 +84,7 @@ def read(parts: list[str], **settings: Any) -> tuple[Any, Context, str]:
 def test_types_places_and_rationales() -> None:
     found, _, text = read([f"{FAIR} {CHANGE}", PANEL])
     change, panel, other = found.terms
-    assert text[change.start : change.end] == CHANGE
+    assert text[change.start : change.end] == change.text == CHANGE
     assert (change.type, change.level, change.heading) == ("Unilateral Change", "high", "0")
     assert change.rationale == ""
     assert (panel.type, panel.level, panel.rationale) == ("Arbitration", "medium", "No court.")
@@ -113,6 +119,15 @@ def test_headings_are_not_asked_about_and_the_rest_in_chunks() -> None:
     assert found.terms == ()
     assert [len(batch) for batch in context.batches] == [32, 8]
     assert context.told == [(32, 40), (40, 40)]
+
+
+def test_what_was_read_before_the_budget_was_used_up_is_kept() -> None:
+    found, context, _ = read([PANEL, *[f"{FAIR} {FAIR}"] * 20, PANEL], calls=1)
+    assert context.told == [(32, 42)]
+    assert {one.text for one in found.terms} == {PANEL}
+    assert len(found.terms) == 2
+    assert found.stopped == "stopped at 32 of 42 sentences; the rest was not looked at"
+    assert read([PANEL])[0].stopped == ""
 
 
 def test_the_model_reads_one_line_of_at_most_110_words() -> None:

@@ -85,6 +85,14 @@ def printed(renderable: Any, width: int = 100) -> str:
     return text.getvalue()
 
 
+def test_a_refused_run_says_why(store: SqliteTraceStore, meta: MetaFactory) -> None:
+    journal = store.start_run(meta())
+    asyncio.run(RecordEffects(journal).now("begin"))
+    result = {"status": "refused", "message": "Refused: no clinical text " + "word " * 3000}
+    journal.finish(Outcome(status="refused", ended=journal.meta.started + 1, result=result))
+    assert "Refused: no clinical text" in printed(trace_tree(store.trace("run-1")))
+
+
 def test_the_tree_follows_the_paths(trace: Trace) -> None:
     def names(nodes: list[TraceNode]) -> list[Any]:
         return [(node.name, names(node.children)) for node in nodes]

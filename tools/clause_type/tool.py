@@ -13,16 +13,17 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
-from seamline.models.protocol import DecideResponse
 from seamline.models.skills import Level, Marks
+from seamline.tools.chunks import decide_in_chunks, stopped_at
 from seamline.tools.contract import (
     FactValue,
+    PartialOutput,
     Review,
     ReviewedOutput,
     ReviewItem,
     ToolContext,
 )
-from seamline.tools.pieces import Piece, PiecesInput
+from seamline.tools.pieces import PiecesInput
 from seamline.tools.text import normalise
 
 __all__ = [
@@ -64,6 +65,7 @@ class CheckedStatement(_Frozen):
 
     Attributes:
         start: With `end`, the place of the evidence; None where it is not mentioned.
+        text: The words at that place.
         reasons: Why a person should look at it.
     """
 
@@ -74,14 +76,17 @@ class CheckedStatement(_Frozen):
     level: Level
     start: int | None = None
     end: int | None = None
+    text: str = ""
     needs_review: bool = False
     reasons: tuple[str, ...] = ()
 
 
 class TypedClause(_Frozen):
-    """A clause of a type: `text[start:end]`.
+    """A clause of a type.
 
     Attributes:
+        start: With `end`, its place in the contract, in characters.
+        text: Its words: what stands there.
         confidence: The skill's probability of this type, 0 to 1.
         level: The same in words, as the review policy reads it; `low` means not sure, and needs
             a person unless a review declines the clause.
@@ -92,6 +97,7 @@ class TypedClause(_Frozen):
     type: str
     start: int
     end: int
+    text: str
     confidence: float = Field(ge=0, le=1)
     level: Level
     heading: str = ""
@@ -137,19 +143,21 @@ class MissingClause(_Frozen):
 
 
 class Risk(_Frozen):
-    """A clause or term that the review policy flags; offsets are those of the clause."""
+    """A clause or term that the review policy flags; offsets and text are those of the clause."""
 
     type: str
     severity: Level
     reason: str
     start: int
     end: int
+    text: str
 
 
-class ContractReview(ReviewedOutput):
+class ContractReview(PartialOutput, ReviewedOutput):
     """The typed clauses of a contract, its risks, and the expected clauses it lacks.
 
     Attributes:
+        missing: Empty where the types of some pieces were not asked for any more.
         statements: Of a confidentiality agreement, what it answers to usual questions.
         unfair_terms: Of terms of service, the sentences that may be unfair.
     """
@@ -232,7 +240,8 @@ class ContractReview(ReviewedOutput):
             *((one.type, one) for one in (*clauses, *unfair) if one.needs_review),
             *((one.name, one) for one in statements if one.needs_review),
         ]
-        reasons = [f"{name}: {why}" for name, one in doubtful for why in one.reasons]
+        reasons = [self.stopped] if self.stopped else []
+        reasons += [f"{name}: {why}" for name, one in doubtful for why in one.reasons]
         reasons += [f"{one.type}: {one.reason}" for one in missing]
         return self.model_copy(
             update={
@@ -241,7 +250,7 @@ class ContractReview(ReviewedOutput):
                 "statements": tuple(statements),
                 "unfair_terms": tuple(unfair),
                 "risks": tuple(risks + unfair_risks),
-                "needs_review": bool(missing or doubtful),
+                "needs_review": bool(missing or doubtful or self.stopped),
                 "reasons": tuple(dict.fromkeys(reasons)),
             }
         )
@@ -265,40 +274,38 @@ async def run(input: Input, context: ToolContext) -> ContractReview:  # noqa: A0
             f"{context.spec.skill!r}; use some of: {', '.join(known)}"
         )
     types = await _types(input, context)
-    clauses = _typed(input.clauses, types, context.marks, context.contract.none_label)
+    clauses = _typed(input, types, context.marks, context.contract.none_label)
+    stopped = stopped_at(len(types), len(input.clauses), "clauses")
     found = {one.type for one in clauses}
+    # What was not found may stand in the clauses that were not looked at.
+    sought = () if stopped else dict.fromkeys(input.expected)
     return ContractReview(
+        stopped=stopped,
         clauses=tuple(clauses),
         missing=tuple(
             MissingClause(type=name, reason="expected, and found in no clause")
-            for name in dict.fromkeys(input.expected)
+            for name in sought
             if name not in found
         ),
         statements=input.statements,
         unfair_terms=input.unfair_terms,
+        needs_review=bool(stopped),
+        reasons=(stopped,) if stopped else (),
     )
 
 
 async def _types(given: Input, context: ToolContext) -> list[dict[str, float]]:
-    """The probability of every label, per piece."""
-    answers: list[dict[str, float]] = []
-    total = len(given.clauses)
-    for first in range(0, total, CHUNK):
-        requests = [
-            context.contract.request({"text": model_text(given.text[piece.start : piece.end])}, [])
-            for piece in given.clauses[first : first + CHUNK]
-        ]
-        answers += [_scores(response) for response in await context.decide(requests)]
-        context.progress(len(answers), total, "clauses typed")
-    return answers
-
-
-def _scores(response: DecideResponse) -> dict[str, float]:
-    return dict(zip(response.labels, response.scores, strict=True))
+    """The probability of every label, per piece; of the first pieces where it had to stop."""
+    requests = [
+        context.contract.request({"text": model_text(given.text[piece.start : piece.end])}, [])
+        for piece in given.clauses
+    ]
+    answers = await decide_in_chunks(context, requests, size=CHUNK, what="clauses typed")
+    return [dict(zip(one.labels, one.scores, strict=True)) for one in answers]
 
 
 def _typed(
-    pieces: Sequence[Piece],
+    given: Input,
     types: Sequence[Mapping[str, float]],
     marks: Marks,
     none_label: str | None,
@@ -306,7 +313,7 @@ def _typed(
     """Clauses in order of place; neighbouring pieces of one type are one clause."""
     clauses: list[TypedClause] = []
     still_open: dict[str, int] = {}
-    for piece, scores in zip(pieces, types, strict=True):
+    for piece, scores in zip(given.clauses[: len(types)], types, strict=True):
         now: dict[str, int] = {}
         for label, score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])):
             if label == none_label or score < marks.threshold:
@@ -324,6 +331,7 @@ def _typed(
                         type=label,
                         start=piece.start,
                         end=piece.end,
+                        text="",
                         confidence=confidence,
                         level="low",
                         heading=piece.heading,
@@ -331,15 +339,22 @@ def _typed(
                 )
             now[label] = place
         still_open = now
-    return [_marked(clause, marks) for clause in clauses]
+    return [_marked(clause, marks, given.text) for clause in clauses]
 
 
-def _marked(clause: TypedClause, marks: Marks) -> TypedClause:
-    """The clause with its level; where the skill is not sure, marked for a person."""
+def _marked(clause: TypedClause, marks: Marks, text: str) -> TypedClause:
+    """The clause with its words and level; where the skill is not sure, marked for a person."""
     level = marks.level(clause.confidence)
     unsure = level == "low"
     reasons = (_UNSURE,) if unsure else ()
-    return clause.model_copy(update={"level": level, "needs_review": unsure, "reasons": reasons})
+    return clause.model_copy(
+        update={
+            "text": text[clause.start : clause.end],
+            "level": level,
+            "needs_review": unsure,
+            "reasons": reasons,
+        }
+    )
 
 
 def _judged_all(
@@ -375,6 +390,7 @@ def _judged(clause: Clause, review: Review | None) -> tuple[Clause, Risk | None]
             reason=reason,
             start=clause.start,
             end=clause.end,
+            text=clause.text,
         )
         told = (reason, *clause.reasons)
         return clause.model_copy(update={"risk": severity, "reasons": told}), risk

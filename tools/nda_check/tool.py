@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
-from seamline.models.protocol import DecideRequest
 from seamline.models.skills import Level, Marks
-from seamline.tools.contract import FactValue, ToolContext, ToolOutput, ToolSettings
+from seamline.tools.chunks import decide_in_chunks, stopped_at
+from seamline.tools.contract import FactValue, PartialOutput, ToolContext, ToolSettings
 from seamline.tools.pieces import PiecesInput
 from seamline.tools.text import sentences
 
@@ -37,6 +38,7 @@ ANSWERS: dict[str, Answer] = {
 
 _UNSURE = "the skill is not sure of this answer"
 _UNASKED = "no sentence shares a word with this statement, so the skill was not asked"
+_UNPLACED = "the run's budget was used up before the evidence was found"
 
 
 class _Frozen(BaseModel):
@@ -51,8 +53,9 @@ class Statement(_Frozen):
     """One statement and what the agreement says of it.
 
     Attributes:
-        start: With `end`, the sentence `text[start:end]` that speaks most for the answer; None
-            where the statement is not mentioned.
+        start: With `end`, the place of the sentence that speaks most for the answer, in
+            characters; None where the statement is not mentioned.
+        text: The words of that sentence.
         confidence: The skill's probability of the answer, 0 to 1; 0 where no sentence shares a
             word with the statement, so that the skill was not asked.
         level: The same in words; `low` means not sure, and needs a person.
@@ -65,12 +68,13 @@ class Statement(_Frozen):
     level: Level
     start: int | None = None
     end: int | None = None
+    text: str = ""
     needs_review: bool = False
     reasons: tuple[str, ...] = ()
 
 
-class Output(ToolOutput):
-    """Every statement of the settings, in their order."""
+class Output(PartialOutput):
+    """Every statement of the settings, in their order; those that were not asked are left out."""
 
     statements: tuple[Statement, ...]
 
@@ -135,13 +139,18 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
         context,
     )
     answered = iter(read)
-    answers = [next(answered) if at else None for at in found]
+    answers = [next(answered, None) if at else None for at in found]
     evidence = await _evidence(settings.statements, found, answers, texts, context)
-    return Output(
-        statements=tuple(
-            _statement(one, answer, None if at is None else places[at], context.marks)
-            for one, answer, at in zip(settings.statements, answers, evidence, strict=True)
+    told = [
+        _statement(one, answer, None if place is None else places[place], input.text, context.marks)
+        for one, at, answer, place in zip(
+            settings.statements, found, answers, evidence, strict=True
         )
+        if answer is not None or not at
+    ]
+    done = sum(_UNPLACED not in one.reasons for one in told)
+    return Output(
+        statements=tuple(told), stopped=stopped_at(done, len(settings.statements), "statements")
     )
 
 
@@ -151,17 +160,15 @@ def _places(given: Input) -> Iterable[Place]:
 
 
 async def _ask(pairs: Sequence[tuple[Sequence[str], str]], context: ToolContext) -> list[_Read]:
-    """What the skill says of each passage and statement."""
+    """What the skill says of each passage and statement; of the first where it had to stop."""
+    requests = [
+        context.contract.request({"passage": model_text(passage), "statement": statement})
+        for passage, statement in pairs
+    ]
     read: list[_Read] = []
-    for first in range(0, len(pairs), CHUNK):
-        requests: list[DecideRequest] = [
-            context.contract.request({"passage": model_text(passage), "statement": statement})
-            for passage, statement in pairs[first : first + CHUNK]
-        ]
-        for response in await context.decide(requests):
-            scores = dict(zip(response.labels, response.scores, strict=True))
-            read.append(_Read(max(scores, key=lambda label: scores[label]), scores))
-        context.progress(len(read), len(pairs), "passages read")
+    for one in await decide_in_chunks(context, requests, size=CHUNK, what="passages read"):
+        scores = dict(zip(one.labels, one.scores, strict=True))
+        read.append(_Read(max(scores, key=lambda label: scores[label]), scores))
     return read
 
 
@@ -172,7 +179,10 @@ async def _evidence(
     texts: Sequence[str],
     context: ToolContext,
 ) -> list[int | None]:
-    """Per statement the sentence that, read alone, speaks most for its answer."""
+    """Per statement the sentence that, read alone, speaks most for its answer.
+
+    None where the statement is not mentioned, and where the sentences were not all read.
+    """
     candidates = [
         at if answer is not None and ANSWERS[answer.label] != "not mentioned" else ()
         for at, answer in zip(found, answers, strict=True)
@@ -193,24 +203,32 @@ async def _evidence(
         if answer is None or len(at) < 2:
             best.append(at[0] if at else None)
             continue
-        scores = [next(alone).scores[answer.label] for _ in at]
-        best.append(at[scores.index(max(scores))])
+        scores = [one.scores[answer.label] for one in islice(alone, len(at))]
+        best.append(at[scores.index(max(scores))] if len(scores) == len(at) else None)
     return best
 
 
-def _statement(asked: Asked, answer: _Read | None, place: Place | None, marks: Marks) -> Statement:
+def _statement(
+    asked: Asked, answer: _Read | None, place: Place | None, text: str, marks: Marks
+) -> Statement:
     score = answer.scores[answer.label] if answer else 0.0
     confidence = round(min(max(score, 0.0), 1.0), 4)
     level = marks.level(confidence)
-    unsure = level == "low"
+    said = ANSWERS[answer.label] if answer else "not mentioned"
+    reasons: list[str] = []
+    if level == "low":
+        reasons.append(_UNSURE if answer else _UNASKED)
+    if place is None and said != "not mentioned":
+        reasons.append(_UNPLACED)
     return Statement(
         name=asked.name,
         statement=asked.text,
-        answer=ANSWERS[answer.label] if answer else "not mentioned",
+        answer=said,
         confidence=confidence,
         level=level,
         start=place[0] if place else None,
         end=place[1] if place else None,
-        needs_review=unsure,
-        reasons=(_UNSURE if answer else _UNASKED,) if unsure else (),
+        text=text[slice(*place)] if place else "",
+        needs_review=bool(reasons),
+        reasons=tuple(reasons),
     )

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seamline.errors import ToolCallError
 from seamline.models.skills import Level, Marks
-from seamline.tools.contract import FactValue, ToolContext, ToolOutput, ToolSettings
+from seamline.tools.chunks import decide_in_chunks, stopped_at
+from seamline.tools.contract import FactValue, PartialOutput, ToolContext, ToolSettings
 from seamline.tools.pieces import PiecesInput
 from seamline.tools.text import sentences
 
@@ -33,9 +34,11 @@ class Input(PiecesInput):
 
 
 class UnfairTerm(_Frozen):
-    """A sentence that may be unfair: `text[start:end]`.
+    """A sentence that may be unfair.
 
     Attributes:
+        start: With `end`, its place in the terms, in characters.
+        text: Its words: what stands there.
         rationale: What makes terms of this type unfair.
         confidence: The skill's probability of this type, 0 to 1.
         level: The same in words; `low` means not sure, and needs a person.
@@ -44,6 +47,7 @@ class UnfairTerm(_Frozen):
     type: str
     start: int
     end: int
+    text: str
     confidence: float = Field(ge=0, le=1)
     level: Level
     heading: str = ""
@@ -52,7 +56,7 @@ class UnfairTerm(_Frozen):
     reasons: tuple[str, ...] = ()
 
 
-class Output(ToolOutput):
+class Output(PartialOutput):
     """The unfair sentences in order of place; one that is unfair in two ways stands twice."""
 
     terms: tuple[UnfairTerm, ...]
@@ -71,6 +75,7 @@ class Settings(ToolSettings):
 class _Sentence(_Frozen):
     start: int
     end: int
+    text: str
     heading: str
     read: str
 
@@ -90,21 +95,17 @@ async def run(input: Input, context: ToolContext) -> Output:  # noqa: A002
             f"{context.spec.skill!r}; use some of: {', '.join(context.contract.labels)}"
         )
     found = _sentences(input)
+    requests = [context.contract.request({"text": one.read}) for one in found]
+    answers = await decide_in_chunks(context, requests, size=CHUNK, what="sentences read")
     terms: list[UnfairTerm] = []
-    for first in range(0, len(found), CHUNK):
-        part = found[first : first + CHUNK]
-        responses = await context.decide(
-            [context.contract.request({"text": one.read}) for one in part]
-        )
-        for one, response in zip(part, responses, strict=True):
-            scores = dict(zip(response.labels, response.scores, strict=True))
-            found_types = _types(scores, context.marks, context.contract.none_label)
-            terms += [
-                _term(one, label, score, context.marks, settings.rationales.get(label, ""))
-                for label, score in found_types
-            ]
-        context.progress(first + len(part), len(found), "sentences read")
-    return Output(terms=tuple(terms))
+    for one, answer in zip(found[: len(answers)], answers, strict=True):
+        scores = dict(zip(answer.labels, answer.scores, strict=True))
+        terms += [
+            _term(one, label, score, context.marks, settings.rationales.get(label, ""))
+            for label, score in _types(scores, context.marks, context.contract.none_label)
+        ]
+    stopped = stopped_at(len(answers), len(found), "sentences")
+    return Output(terms=tuple(terms), stopped=stopped)
 
 
 def _sentences(given: Input) -> list[_Sentence]:
@@ -115,7 +116,9 @@ def _sentences(given: Input) -> list[_Sentence]:
             text = given.text[start:end]
             read = model_text(text, before)
             if len(read.split()) >= LEAST_WORDS:
-                found.append(_Sentence(start=start, end=end, heading=piece.heading, read=read))
+                found.append(
+                    _Sentence(start=start, end=end, text=text, heading=piece.heading, read=read)
+                )
             before.append(text)
     return found
 
@@ -137,6 +140,7 @@ def _term(one: _Sentence, label: str, score: float, marks: Marks, rationale: str
         type=label,
         start=one.start,
         end=one.end,
+        text=one.text,
         confidence=confidence,
         level=level,
         heading=one.heading,

@@ -20,7 +20,11 @@ _COSTLY: frozenset[EffectKind] = frozenset({"model", "tool", "retrieval"})
 
 
 class Meter:
-    """Counts what one run uses against its budget."""
+    """Counts what one run uses against its budget.
+
+    Attributes:
+        exceeded: Which part of the budget is used up, once something was asked for beyond it.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -28,6 +32,7 @@ class Meter:
         self.model_calls = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.exceeded: str | None = None
         self._started: float | None = None
         self._last = 0.0
         self._waited = 0.0
@@ -99,10 +104,11 @@ class Meter:
         )
 
     def _exceeded(self, name: str, limit: object, why: str) -> BudgetExceededError:
-        return BudgetExceededError(
+        self.exceeded = (
             f"the budget of {limit} {name} is used up ({why}); "
             f"raise it with `--budget-{name}` or `budget.{name}` in agent.yaml"
         )
+        return BudgetExceededError(self.exceeded)
 
 
 class BudgetedEffects:
@@ -143,7 +149,8 @@ class BudgetedEffects:
 
         A journal that serves a tool call serves none of the calls inside it; without their
         sum in its result or error a resumed or replayed run would count fewer tokens than the
-        first.
+        first. Likewise a tool that gave what it had when the budget was used up: the result says
+        so.
         """
         before = self.meter.counted()
         ran = False
@@ -160,7 +167,8 @@ class BudgetedEffects:
             except SeamlineError as error:
                 error.usage = used()
                 raise
-            return {"value": value, "usage": used()}
+            told = {"value": value, "usage": used()}
+            return told if self.meter.exceeded is None else {**told, "stopped": self.meter.exceeded}
 
         try:
             result = await self._inner.perform(path, kind, request, counted)
@@ -170,6 +178,7 @@ class BudgetedEffects:
             raise
         if not ran:
             self.meter.count(result["usage"])
+            self.meter.exceeded = result.get("stopped")
         return result["value"]
 
     async def now(self, path: str) -> float:

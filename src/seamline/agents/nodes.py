@@ -45,7 +45,7 @@ from seamline.errors import (
     ToolError,
     TraceError,
 )
-from seamline.tools.contract import FactValue
+from seamline.tools.contract import FactValue, PartialOutput
 from seamline.traces.hooks import NodeInfo
 from seamline.traces.values import digest_of
 
@@ -254,7 +254,8 @@ class Nodes:
                 return {**update, "halt": again, "detail": {"halt": again}}
             update["last_call"] = call
             output = await tool.call(run, path, values)
-            facts = tool.output_facts(output)
+            typed = tool.parse_output(output)
+            facts = tool.facts(typed)
         except ToolCallError as error:
             update.setdefault("last_call", digest_of({"tool": name, "input": str(error)}))
             why = str(error).removeprefix(f"tool {name} failed: ")
@@ -275,11 +276,16 @@ class Nodes:
             "facts": facts,
             "error": None,
         }
-        return {
-            **update,
+        update |= {
             "tools": {**state["tools"], name: done},
             "detail": {"tool": name, **facts},
         }
+        if run.meter.exceeded is not None:
+            update |= _stop("budget_exceeded", BudgetExceededError(run.meter.exceeded))
+            update["detail"]["stopped"] = run.meter.exceeded
+        if isinstance(typed, PartialOutput) and typed.stopped:
+            update["reasons"] = [*state["reasons"], f"{name} {typed.stopped}"]
+        return update
 
     def bind(self, run: Run, state: RunState, name: str, path: str) -> dict[str, Any]:
         """The input of a tool for its call at `path`, from its bindings in agent.yaml.

@@ -115,11 +115,3 @@ class AgentTool:
             ToolCallError: Its `facts()` fails.
         """
         return self._tool.facts(output)
-
-    def output_facts(self, output: Mapping[str, Any]) -> dict[str, FactValue]:
-        """The facts that an output, given as plain data, tells policies.
-
-        Raises:
-            ToolCallError: The data does not fit the tool's Output, or its `facts()` fails.
-        """
-        return self._tool.output_facts(output)

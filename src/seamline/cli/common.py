@@ -73,6 +73,8 @@ EXIT_CODES = {
     6: "a model, an endpoint or a tool failed",
     7: "a replay did not come out as recorded",
     8: "an evaluation's gate was not passed, or its numbers are not those recorded",
+    130: "interrupted by Ctrl-C",
+    141: "whoever read the output closed the pipe",
 }
 DIVERGED = 7
 GATE_FAILED = 8
@@ -200,9 +202,9 @@ def _stdout_for_json() -> Iterator[None]:
     try:
         yield
     finally:
-        _json_stream.reset(token)
         # A thread that a tool left behind may print until the process, now done, has ended.
         if real is not sys.__stdout__:
+            _json_stream.reset(token)
             sys.stdout = real
 
 

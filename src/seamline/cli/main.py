@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from seamline.cli.common import EXIT_CODES, fail
+from seamline.cli.common import EXIT_CODES, emit_json, fail
 from seamline.cli.console import end_quietly
 
 __all__ = ["app"]
@@ -43,6 +43,7 @@ class _LazyGroup(TyperGroup):
     """
 
     _helping = False
+    _json = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Every command, in the order of the help."""
@@ -65,6 +66,22 @@ class _LazyGroup(TyperGroup):
         finally:
             self._helping = False
 
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """The context of a call, from what the parser makes of its arguments."""
+        self._json = "--json" in (args[: args.index("--")] if "--" in args else args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except Exception as error:
+            self._tell_usage(error)
+            raise
+
+    def _tell_usage(self, error: Exception) -> None:
+        """A usage error as JSON where `--json` asks for it; the parser tells it on stderr."""
+        if self._json and hasattr(error, "format_message"):
+            emit_json({"error": error.format_message(), "error_type": type(error).__name__})
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error becomes one line and a documented exit code."""
         try:
@@ -75,6 +92,7 @@ class _LazyGroup(TyperGroup):
             end_quietly(sys.stdout)
         except Exception as error:
             if hasattr(error, "format_message"):
+                self._tell_usage(error)
                 raise
             raise fail(error) from None
 

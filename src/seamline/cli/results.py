@@ -38,9 +38,15 @@ _STYLES = {
 
 
 def show_result(result: AgentResult, text: str) -> None:
-    """Print a result; offsets into `text` are shown as the words they mean."""
+    """Print a result; offsets into `text` are shown as the words they mean.
+
+    What went wrong with a failed one is an error, and told on stderr.
+    """
     out = console()
-    out.print(Text(result.message or result.status, style="bold"))
+    if result.status == "failed":
+        err().print(f"error: {result.error or result.message}", soft_wrap=True)
+    else:
+        out.print(Text(result.message or result.status, style="bold"))
     output = result.output or {}
     tables = {name: value for name, value in output.items() if _is_table(value)}
     for name, rows in tables.items():
@@ -53,13 +59,14 @@ def show_result(result: AgentResult, text: str) -> None:
         out.print()
     for name, value in output.items():
         # The result says itself, below, what a person should look at.
-        told = name in tables or name in ("needs_review", "reasons")
+        told = name in tables or name in ("needs_review", "reasons", "stopped")
         if not told and (cell := _cell(value, text)):
             out.print(Text.assemble((f"{_words(name)}: ", "dim"), cell))
     for flag in result.flags:
         out.print(Text(f"flag: {flag}", style="yellow"))
-    if result.needs_review:
-        why = "; ".join(result.reasons) or "see the flags"
+    reasons = _untold(result)
+    if result.needs_review and (reasons or result.flags):
+        why = "; ".join(reasons) or "see the flags"
         out.print(Text(f"needs review: {why}", style="yellow"))
     if result.question is not None:
         hint = f"answer: seamline run {result.agent} --resume {result.run_id} --answer TEXT"
@@ -75,6 +82,15 @@ def show_result(result: AgentResult, text: str) -> None:
         ),
         soft_wrap=True,
     )
+
+
+def _untold(result: AgentResult) -> list[str]:
+    """The reasons that the message, or the error, has not said already."""
+    return [
+        reason
+        for reason in result.reasons
+        if reason not in result.message and not (result.error and result.error in reason)
+    ]
 
 
 def _is_table(value: Any) -> bool:
@@ -148,11 +164,13 @@ def _flat(row: Mapping[str, Any], text: str, excerpt: int) -> dict[str, str]:
     """The cells of a row; a pair of offsets becomes the beginning of the words it stands for."""
     cells: dict[str, str] = {}
     words = _span(row, text)
+    own = words and words == _cell(row.get("text"), text)
     for key, value in row.items():
         nested = isinstance(value, list) and key != "reasons"
         nested = nested or (isinstance(value, dict) and not _span(value, text))
         word_for_number = key.endswith("level") and "confidence" in row
-        if nested or word_for_number or (words and key in ("start", "end")):
+        shown_below = (words and key in ("start", "end")) or (own and key == "text")
+        if nested or word_for_number or shown_below:
             continue
         cells[key] = _shortened(_cell(value, text), excerpt)
     if "reasons" in cells:

@@ -1,7 +1,9 @@
 """Tools: what an agent may call, typed both ways."""
 
+from seamline.tools.chunks import decide_in_chunks, stopped_at
 from seamline.tools.contract import (
     FactValue,
+    PartialOutput,
     Review,
     ReviewedOutput,
     ReviewItem,
@@ -18,6 +20,7 @@ from seamline.tools.run import call_tool, run_tool
 
 __all__ = [
     "FactValue",
+    "PartialOutput",
     "Review",
     "ReviewItem",
     "ReviewedOutput",
@@ -29,7 +32,9 @@ __all__ = [
     "ToolSettings",
     "ToolSpec",
     "call_tool",
+    "decide_in_chunks",
     "run_tool",
+    "stopped_at",
     "tool",
     "tool_of",
 ]

@@ -21,6 +21,7 @@ from seamline.tools.plain import NOT_WHOLE
 
 __all__ = [
     "FactValue",
+    "PartialOutput",
     "Review",
     "ReviewItem",
     "ReviewedOutput",
@@ -78,6 +79,20 @@ class ToolOutput(BaseModel):
     def facts(self) -> dict[str, FactValue]:
         """Short facts for the state that policies read, e.g. `{"mentions found": 12}`."""
         return {}
+
+
+class PartialOutput(ToolOutput):
+    """Base of an `Output` that holds what a tool had done when the run's budget was used up.
+
+    A tool that catches the `BudgetExceededError` of `context.decide` gives one, and the run ends
+    as `budget_exceeded` with it.
+
+    Attributes:
+        stopped: What was left undone, after the tool's name: "stopped at 64 of 600 clauses";
+            empty where nothing was.
+    """
+
+    stopped: str = ""
 
 
 class ReviewItem(BaseModel):
@@ -152,7 +167,10 @@ class ToolContext(Protocol):
         ...
 
     async def decide(self, requests: Sequence[DecideRequest]) -> list[DecideResponse]:
-        """Ask the tool's own skill; recorded as one model effect."""
+        """Ask the tool's own skill; recorded as one model effect.
+
+        Raises `BudgetExceededError` where the run has nothing left for it.
+        """
         ...
 
     def progress(self, done: int, total: int, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class _Directly:
 
 @dataclass(frozen=True, kw_only=True)
 class CallContext:
-    """The `ToolContext` of one call; `skill_of` reads the skill's declaration when asked."""
+    """The `ToolContext` of one call; `skill_of` gives the skill's declaration when asked."""
 
     spec: ToolSpec
     cache_dir: Path
@@ -78,6 +79,7 @@ class CallContext:
         Raises:
             ToolCallError: There is no model, or the tool has no skill.
             ModelError: The model could not answer.
+            BudgetExceededError: The run has nothing left for it.
         """
         model, skill = self.model, self.spec.skill
         if model is None or skill is None:
@@ -131,7 +133,7 @@ async def run_tool(
         path=where,
         effects=doing,
         model=model,
-        skill_of=tool.skill_spec,
+        skill_of=functools.cache(tool.skill_spec),
         tell=progress,
     )
 

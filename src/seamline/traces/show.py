@@ -108,10 +108,18 @@ def trace_tree(trace: Trace, *, full: bool = False) -> Tree:
         tree.add(Text(cut(f"fork of {meta.parent} at {meta.forked_at or '?'}", 0)))
     for node in trace.tree():
         _add_node(tree, trace, node, full=full)
-    if trace.outcome is not None and trace.outcome.error:
-        tree.add(Text(plain(trace.outcome.error), style="red"))
+    if why := _why(trace):
+        tree.add(Text(plain(why), style="yellow" if trace.status == "refused" else "red"))
     tree.add(Text(_totals_line(trace), style="bold"))
     return tree
+
+
+def _why(trace: Trace) -> str:
+    """Why a run failed or was refused; nothing where it was not."""
+    outcome = trace.outcome
+    if outcome is not None and outcome.status == "refused" and isinstance(outcome.result, dict):
+        return str(outcome.result.get("message") or "")
+    return "" if outcome is None else outcome.error or ""
 
 
 def totals(trace: Trace) -> dict[str, float]:

@@ -64,6 +64,13 @@ ToolResult = Annotated[
 InputFile = Annotated[
     Path | None, typer.Option("--input", help="fork: a file with another text for the run.")
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        callback=common.not_empty,
+        help="fork: how the file of --input is encoded, where it is not UTF-8.",
+    ),
+]
 Answer = Annotated[
     str | None, typer.Option(help="fork: given to the question that the run may ask.")
 ]
@@ -85,6 +92,7 @@ def replay(
     endpoint: Endpoint = None,
     tool_result: ToolResult = None,
     input_file: InputFile = None,
+    encoding: Encoding = None,
     answer: Answer = None,
     allow_side_effects: AllowSideEffects = False,
     force: Force = False,
@@ -104,6 +112,7 @@ def replay(
         "endpoint": endpoint,
         "tool_result": tool_result,
         "input": input_file,
+        "encoding": encoding,
         "answer": answer,
         "allow_side_effects": allow_side_effects or None,
     }
@@ -111,6 +120,8 @@ def replay(
     if mode is not Mode.FORK and given:
         names = ", ".join("--" + name.replace("_", "-") for name in given)
         raise typer.BadParameter(f"only a fork takes {names}; add --mode fork")
+    if encoding is not None and input_file is None:
+        raise typer.BadParameter("--encoding says how a file is encoded; name it with --input")
     if force and mode is not Mode.VERIFY:
         raise typer.BadParameter("--force compares on another runtime; add --mode verify")
     recorded = common.open_run(run, project)
@@ -212,7 +223,8 @@ def _forked(recorded: RecordedRun, changes: dict[str, Any], *, json: bool) -> No
     if "input" in changes:
         from seamline.documents import read_document
 
-        changes["input"] = read_document(changes["input"]).text
+        encoding = changes.pop("encoding", None)
+        changes["input"] = read_document(changes["input"], encoding=encoding).text
     with RunProgress() as progress:
         found = recorded.fork(on_progress=progress, **changes)
     if json:

@@ -255,7 +255,7 @@ class _Stage:
             split_by=split_by,
             sources=self._sources(records),
             steps=tuple(self._steps),
-            compared=tuple(one.name for one in self._evaluated),
+            compared=tuple(dict.fromkeys(one.name for one in self._evaluated)),
             train=count(train, labels, none_label),
             held_out=count(held, labels, none_label),
             lengths=histogram([*train, *held]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from seamline.errors import SkillError
 from seamline.loading import load_module
@@ -12,16 +13,20 @@ from seamline.models.skills import Skill
 __all__ = ["evaluations"]
 
 
-def evaluations(skill: Skill) -> dict[str, Evaluation]:
+def evaluations(skill: Skill, folder: Path | None = None) -> dict[str, Evaluation]:
     """How a version is evaluated, by name; the first is the one that its gate is about.
 
     One that has no name of its own is called `main`.
 
+    Args:
+        skill: The version that is evaluated.
+        folder: The version's folder in the project, where `skill` lies in another one.
+
     Raises:
         SkillError: The skill does not say.
     """
-    own = skill.path / "evaluation.py"
-    file = own if own.is_file() else skill.path.parent / own.name
+    own = (folder or skill.path) / "evaluation.py"
+    file = own if own.is_file() else own.parent.parent / own.name
     if not file.is_file():
         raise SkillError(
             f"{skill.ref} does not say how it is evaluated: write {own} with a function "

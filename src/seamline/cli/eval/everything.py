@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +90,7 @@ def _plan(project: Project, options: Options) -> Iterator[_Planned]:
             own = options
             known = Record.read(skill, on if at else MAIN)
             if known is not None and not (options.limit or options.cells):
-                limit = known.groups if known.sampled else None
-                # An endpoint answers from elsewhere, and not for certain the same again.
-                cells = tuple(cell for cell in known.cells if cell != "endpoint")
-                own = replace(options, limit=limit, cells=cells)
+                own = options.like(known)
             yield _Planned(skill, on, own)
 
 

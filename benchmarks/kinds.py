@@ -108,7 +108,7 @@ def compare(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str
     found: dict[str, Any] = {}
     for kind in KINDS:
         version = bench.declare(kind, options.share, options.epochs, batch_tokens[kind])
-        bench.run("train", kind, "--work", folder / kind)
+        bench.run("train", kind, "--work", folder / kind, "--no-evaluate")
         told = json.loads((version / "training.json").read_text("utf-8"))["training"]
         found[kind] = {key: told[key] for key in ("rows", "steps", "seconds")}
     Project.open(bench.root).skills.label(bench.name, "production", KINDS["lora"])

@@ -14,19 +14,24 @@ from seamline.models.skills import Skill
 __all__ = ["evaluations", "evaluations_in"]
 
 
-def evaluations(skill: Skill) -> dict[str, Evaluation]:
+def evaluations(skill: Skill, folder: Path | None = None) -> dict[str, Evaluation]:
     """How a version is evaluated, by name; the first is the one that its gate is about.
 
     One that has no name of its own is called `main`.
 
+    Args:
+        skill: The version that is evaluated.
+        folder: The version's folder in the project, where `skill` lies in another one.
+
     Raises:
         SkillError: The skill does not say.
     """
-    found = evaluations_in(skill.path, skill.spec.contract)
+    where = folder or skill.path
+    found = evaluations_in(where, skill.spec.contract)
     if not found:
         raise SkillError(
             f"{skill.ref} does not say how it is evaluated: write "
-            f"{skill.path / 'evaluation.py'} with a function "
+            f"{where / 'evaluation.py'} with a function "
             "`evaluation(contract) -> Evaluation` (see docs/evaluation.md)"
         )
     return found

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from seamline.cli.train import _not_packaged, _warn_of_length
+from seamline.cli.versions import folder_to_train
+from seamline.errors import SkillError
 from seamline.models.bases import BaseSpec, default_cache, pull, verify
 from seamline.models.digests import weights_digest
 from seamline.models.recipes import Recipe
@@ -182,6 +184,29 @@ def test_a_trial_leaves_the_version_as_it_is(
     assert report["left_in"] == str(work)
     assert (work / "adapter_model.safetensors").is_file()
     assert [file.name for file in folder.iterdir()] == ["recipe.yaml"]
+
+
+def test_the_newest_version_is_trained_unless_it_has_been_production(tmp_path: Path) -> None:
+    for name in ("agents", "models", "policies", "tools", "traces"):
+        (tmp_path / name).mkdir()
+    skills = tmp_path / "models" / "skills"
+    for version in ("0.1.0", "0.9.0", "0.10.0"):
+        (skills / "mail_topic" / version).mkdir(parents=True)
+        (skills / "mail_topic" / version / "recipe.yaml").touch()
+    (skills / "mail_topic" / "0.11.0").mkdir()
+    (skills / "skills.lock").write_text(
+        '{"labels": {}, "released": {"mail_topic": {"0.1.0": "sha256:0"}}}'
+    )
+    project = Project.open(tmp_path)
+    assert folder_to_train(project, "mail_topic").name == "0.10.0"
+    assert folder_to_train(project, "mail_topic@0.1.0").name == "0.1.0"
+    (skills / "skills.lock").write_text('{"labels": {"mail_topic": {"production": "0.10.0"}}}')
+    told = r"name a version: 0.1.0, 0.9.0, 0.10.0 \(has been production\)"
+    with pytest.raises(SkillError, match=told):
+        folder_to_train(project, "mail_topic")
+    for reference in ("mail", "mail_topic@", "mail_topic@0.2.0"):
+        with pytest.raises(SkillError, match=f"no folder for skill '{reference}'"):
+            folder_to_train(project, reference)
 
 
 def test_what_has_been_production_is_not_packaged_again(root: Path) -> None:

@@ -176,14 +176,69 @@ def test_kept_and_live_prefixes_are_what_one_pass_of_the_bare_base_gives(
     adapted = peft.get_peft_model(causal, config)
     train_merged(adapted)
 
-    def values(cache: Any) -> torch.Tensor:
-        return torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
-
-    kept = values(store.rows([0, 1, 2], adapted))
-    live = values(LivePrefixes(prefixes).rows([0, 1, 2], adapted))
+    kept = _values(store.rows([0, 1, 2], adapted))
+    live = _values(LivePrefixes(prefixes).rows([0, 1, 2], adapted))
     assert torch.allclose(live, kept, atol=1e-4)
     assert not torch.allclose(states(whole, None), expected, atol=2e-3)
     assert all(p.requires_grad for n, p in adapted.named_parameters() if "lora_" in n)
+
+
+def _values(cache: Any) -> Any:
+    """Keys and values of a cache in one tensor."""
+    import torch
+
+    return torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+
+
+PREFIXES = [tuple(range(1, 3 + at)) for at in range(12)]
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+def test_a_filling_that_was_interrupted_goes_on(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from seamline.models import prefixes
+    from seamline.models.methods import load_base
+
+    monkeypatch.setattr(prefixes, "_AT_ONCE", 16)
+    monkeypatch.setattr(prefixes, "_NOTED_EVERY", 2)
+    causal, _ = load_base(small, "alora")
+    whole = prefixes.PrefixStore(causal, PREFIXES, folder=tmp_path / "whole")
+
+    def kill(done: int, total: int, what: str) -> None:
+        if done == 10:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prefixes.PrefixStore(causal, PREFIXES, folder=tmp_path / "cut", tick=kill)
+    note = json.loads((tmp_path / "cut" / "prefixes.json").read_text())
+    assert 0 < note["done"] < 8
+    read = list[tuple[int, ...]]()
+    one_pass = prefixes.read_prefixes
+
+    def reading(causal: Any, group: Any) -> torch.Tensor:
+        read.extend(group)
+        return one_pass(causal, group)
+
+    monkeypatch.setattr(prefixes, "read_prefixes", reading)
+    again = prefixes.PrefixStore(causal, PREFIXES, folder=tmp_path / "cut")
+    assert 0 < len(read) < len(PREFIXES)
+    assert PREFIXES[0] not in read
+    kept, found = (_values(one.rows(range(len(PREFIXES)), causal)) for one in (whole, again))
+    assert torch.equal(kept, found)
+    assert found[:, :, -1].count_nonzero() > 0
+    read.clear()
+    prefixes.PrefixStore(causal, PREFIXES, folder=tmp_path / "cut")
+    assert read == []
+    # A note without its file says nothing.
+    (tmp_path / "cut" / "prefixes.bin").unlink()
+    prefixes.PrefixStore(causal, PREFIXES, folder=tmp_path / "cut")
+    assert sorted(read) == sorted(PREFIXES)
 
 
 def test_a_disk_without_room_is_told_beforehand(

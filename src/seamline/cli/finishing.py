@@ -1,4 +1,4 @@
-"""The last stages of `seamline train`: calibrate, and package."""
+"""The last stages of `seamline train`: calibrate, package, and evaluate."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from seamline.models.calibrating import CalibrationReport, HeldOut
     from seamline.models.dataset.stage import Prepared
     from seamline.models.recipes import Recipe
+    from seamline.models.skills import Skill
+    from seamline.project import Project
 
-__all__ = ["base_stage", "calibrate_stage", "package_stage"]
+__all__ = ["base_stage", "calibrate_stage", "evaluate_stage", "package_stage"]
 
 _BUILDING = ".uncalibrated-"
+_TOLD = ("command", "file", "measure", "rows", "groups", "rows_digest", "pairs", "recorded",
+         "cached")  # fmt: skip
+_CURVES = ("reliability", "risk_coverage")
+"""Of a report of an evaluation, what only its page shows."""
 
 
 def calibrate_stage(
@@ -64,7 +70,9 @@ def calibrate_stage(
     return report.model_dump(mode="json") | {"plots": plotted}
 
 
-def package_stage(base: BaseSpec, folder: Path, work: Path, ref: str) -> dict[str, Any]:
+def package_stage(
+    base: BaseSpec, folder: Path, work: Path, ref: str, *, evaluated_next: bool
+) -> dict[str, Any]:
     """Package the adapter in `work`, or the packaged one anew where there is none.
 
     Raises:
@@ -75,7 +83,7 @@ def package_stage(base: BaseSpec, folder: Path, work: Path, ref: str) -> dict[st
     from seamline.models.packaging import package
 
     adapter, digest = _adapter(folder, work, ref)
-    packaged = package(folder, adapter, base, work=work)
+    packaged = package(folder, adapter, base, work=work, evaluated_next=evaluated_next)
     for warning in packaged.warnings:
         common.err().print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     return {
@@ -84,6 +92,39 @@ def package_stage(base: BaseSpec, folder: Path, work: Path, ref: str) -> dict[st
         "folder": str(folder),
         "warnings": list(packaged.warnings),
     }
+
+
+def evaluate_stage(
+    opened: Project, base: BaseSpec, folder: Path, work: Path, data: Path, *, left: bool
+) -> dict[str, Any]:
+    """Measure what was made, by the skill's first evaluation.
+
+    A packaged version is recorded, card included. What is `left` in `work`, because the version
+    has been production, is measured as if it were that version, beside its record.
+    `work/evaluation` gets the report as JSON and HTML.
+
+    Raises:
+        SkillError: The skill does not say how it is evaluated, or there is nothing to evaluate.
+        InputError: The rows are missing or wrong.
+    """
+    from seamline.cli.eval.measure import Options
+    from seamline.cli.eval.trained import evaluate_packaged, evaluate_unpackaged
+    from seamline.cli.eval.writing import write_report
+
+    options = Options(data=data)
+    if left:
+        report = evaluate_unpackaged(opened, folder, work, None, options) | {"cached": False}
+    else:
+        report = evaluate_packaged(opened, base, _packaged(folder, work), options)
+    told = {key: report[key] for key in _TOLD if key in report}
+    told["cells"] = {
+        name: {key: value for key, value in cell.items() if key not in _CURVES}
+        for name, cell in report["cells"].items()
+    }
+    if not report["cached"]:
+        write_report(report, work / "evaluation", png=False)
+        told["report"] = str(work / "evaluation" / "report.html")
+    return told
 
 
 def base_stage(recipe: Recipe, base: BaseSpec, work: Path, into: Path) -> dict[str, Any]:
@@ -105,6 +146,25 @@ def _adapter(folder: Path, work: Path, ref: str) -> tuple[Path, str]:
             f"`seamline train {ref} --data FOLDER`"
         )
     return found
+
+
+def _packaged(folder: Path, work: Path) -> Skill:
+    """The packaged version, if what was trained last is packaged.
+
+    Raises:
+        SkillError: It is not.
+    """
+    from seamline.models.skills import Skill
+
+    ref = f"{folder.parent.name}@{folder.name}"
+    _, digest = _adapter(folder, work, ref)
+    skill = Skill(folder) if (folder / "skill.yaml").is_file() else None
+    if skill is None or skill.spec.adapter.digest != digest:
+        raise SkillError(
+            f"the adapter of {ref} in {work} is not packaged; run `seamline train {ref} --only "
+            f"package`, or measure it as it is: `seamline eval {ref} --data FOLDER --work {work}`"
+        )
+    return skill
 
 
 def _same_data(digest: str, prepared: Prepared, folder: Path, work: Path, ref: str) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from seamline.cli import common
-from seamline.cli.finishing import base_stage, calibrate_stage, package_stage
-from seamline.errors import ConfigError, SkillError
-from seamline.models.checkpoints import FULL, disk_errors, remove_unfinished, same_inputs
+from seamline.cli.finishing import base_stage, calibrate_stage, evaluate_stage, package_stage
+from seamline.cli.versions import base_of, folder_to_train
+from seamline.errors import ConfigError, InputError
+from seamline.models.checkpoints import (
+    FULL,
+    decisive,
+    disk_errors,
+    remove_unfinished,
+    same_inputs,
+)
 
 if TYPE_CHECKING:
     from seamline.models.bases import BaseSpec
@@ -24,14 +32,43 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_DECIDES = {"method", "objective", "contract", "training"}
-"""What of a recipe decides the weights, beside its rows, its base and what it continues."""
+
+@dataclass(frozen=True)
+class _Job:
+    """One version, where it is made, and of what.
+
+    Attributes:
+        data: The folder of outside data, as it was given.
+        work: Prepared rows, checkpoints, and what is not packaged.
+        rows: At most so many rows, in a trial.
+    """
+
+    opened: Project
+    recipe: Recipe
+    folder: Path
+    data: Path | None
+    work: Path
+    rows: int | None
+
+    @property
+    def ref(self) -> str:
+        return f"{self.recipe.skill}@{self.recipe.version}"
+
+    @property
+    def base(self) -> BaseSpec:
+        return base_of(self.opened, self.recipe)
 
 
 @app.command()
 @common.handle_errors
 def train(
-    skill: Annotated[str, typer.Argument(help="SKILL@VERSION, with a recipe.yaml in its folder.")],
+    skill: Annotated[
+        str,
+        typer.Argument(
+            help="SKILL@VERSION, with a recipe.yaml in its folder; SKILL alone is its newest "
+            "version, if that has not been production."
+        ),
+    ],
     data: Annotated[
         Path | None,
         typer.Option(envvar="SEAMLINE_DATA", help="Folder of the outside data the recipe names."),
@@ -40,11 +77,17 @@ def train(
         Path | None,
         typer.Option(help="Prepared rows and checkpoints; an interrupted training goes on here."),
     ] = None,
-    rows: Annotated[int | None, typer.Option(help="At most so many rows, for a trial.")] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="At most so many rows, for a trial, which is not evaluated."),
+    ] = None,
     only: Annotated[
-        Literal["data", "calibrate", "package"] | None,
+        Literal["data", "calibrate", "package", "evaluate"] | None,
         typer.Option(help="Only this stage of an adapter that is trained, or only the data."),
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate/--no-evaluate", help="Evaluate what was made.")
+    ] = True,
     show_texts: Annotated[
         bool,
         typer.Option(
@@ -55,71 +98,92 @@ def train(
     project: common.ProjectOption = None,
     json: common.JsonOption = False,
 ) -> None:
-    """Prepare a skill's data, train its adapter, calibrate it, and package it in its folder.
+    """Prepare a skill's data, train its adapter, calibrate, package and evaluate it.
 
-    With `method: full` in the recipe all weights are trained, and become a base of their own.
+    A version that has been production stays as it is: what was made stays in the work folder,
+    and is evaluated beside the recorded numbers. With `method: full` in the recipe all weights
+    are trained, and become a base of their own.
     """
     from seamline.models.recipes import Recipe
 
     opened = common.open_project(project)
-    folder = _folder(opened, skill)
-    recipe = Recipe.load(folder)
-    into = work or folder / "work"
+    folder = folder_to_train(opened, skill)
+    job = _Job(opened, Recipe.load(folder), folder, data, work or folder / "work", rows)
+    if only is not None:
+        report, line = _alone(only, job, show_texts=show_texts)
+    else:
+        prepared = _prepare(job, show_texts=show_texts)
+        with disk_errors(job.work):
+            report = _train(job, prepared)
+            _warn_of_length(job.recipe, report)
+            report |= _finish(job, prepared, evaluate=evaluate and rows is None)
+        line = _line(job.ref, report)
+    if json:
+        common.emit_json(report)
+    else:
+        common.console().print(line, soft_wrap=True)
+
+
+def _alone(only: str, job: _Job, *, show_texts: bool) -> tuple[dict[str, Any], str]:
+    """What one stage reports, and the line that tells it."""
     if only == "package":
-        with disk_errors(folder):
-            report = package_stage(_base(opened, recipe), folder, into, skill)
-        _tell(report, json, f"{report['skill']} is packaged: {report['folder']}")
-        return
-    prepared = _prepare(recipe, folder, _data(data), into, show_texts=show_texts)
+        with disk_errors(job.folder):
+            report = package_stage(job.base, job.folder, job.work, job.ref, evaluated_next=False)
+        return report, f"{report['skill']} is packaged: {report['folder']}"
+    if only == "evaluate":
+        if job.rows is not None:
+            raise InputError(
+                f"--rows makes a trial, which is not evaluated; `seamline eval {job.ref} --data "
+                "FOLDER --limit N` takes a part of the evaluation's rows"
+            )
+        report = _evaluate(job, left=_not_packaged(job.opened, job.folder, None) is not None)
+        return {"skill": job.ref, "evaluation": report}, f"{job.ref}: {_evaluated(report)}"
+    prepared = _prepare(job, show_texts=show_texts)
     if only == "data":
         told = {"folder": str(prepared.folder), "cached": prepared.cached}
-        report = told | prepared.report.model_dump(mode="json")
-        _tell(report, json, str(prepared.folder))
-        return
-    base = _base(opened, recipe)
-    if only == "calibrate":
-        with disk_errors(into):
-            report = calibrate_stage(recipe, base, folder, prepared, into, rows)
-        then = f"`seamline train {skill} --only package` puts it into skill.yaml"
-        _tell(report, json, f"{skill} is calibrated; {then}")
-        return
-    with disk_errors(into):
-        report = _train(opened, recipe, base, prepared, into, rows)
-        _warn_of_length(recipe, report)
-        report |= _finish(opened, recipe, base, folder, prepared, into, rows)
-    _tell(report, json, _line(skill, report))
+        return told | prepared.report.model_dump(mode="json"), str(prepared.folder)
+    with disk_errors(job.work):
+        report = calibrate_stage(job.recipe, job.base, job.folder, prepared, job.work, job.rows)
+    then = f"`seamline train {job.ref} --only package` puts it into skill.yaml"
+    return report, f"{job.ref} is calibrated; {then}"
 
 
-def _finish(
-    opened: Project,
-    recipe: Recipe,
-    base: BaseSpec,
-    folder: Path,
-    prepared: Prepared,
-    work: Path,
-    limit: int | None,
-) -> dict[str, Any]:
+def _finish(job: _Job, prepared: Prepared, *, evaluate: bool) -> dict[str, Any]:
     """What comes behind the training: of an adapter a skill, of all weights a base."""
-    skill = f"{recipe.skill}@{recipe.version}"
-    reason = _not_packaged(opened, folder, limit)
-    left = {"skill": skill, "left_in": str(work), "reason": reason}
+    recipe, base, folder, work = job.recipe, job.base, job.folder, job.work
+    reason = _not_packaged(job.opened, folder, job.rows)
+    left = {"skill": job.ref, "left_in": str(work), "reason": reason}
     if recipe.method == "full":
-        bases = opened.root / "models" / "bases"
+        bases = job.opened.root / "models" / "bases"
         return left if reason else base_stage(recipe, base, work, bases)
-    calibration = None
+    report: dict[str, Any] = {"calibration": None, "evaluation": None}
     if recipe.contract.read != "text":
-        calibration = _calibrated(recipe, base, folder, prepared, work, limit)
-    packaged = left if reason else package_stage(base, folder, work, skill)
-    return packaged | {"calibration": calibration}
+        report["calibration"] = _calibrated(recipe, base, folder, prepared, work, job.rows)
+    else:
+        evaluate = False
+    if reason:
+        report |= left
+    else:
+        report |= package_stage(base, folder, work, job.ref, evaluated_next=evaluate)
+    if evaluate:
+        try:
+            report["evaluation"] = _evaluate(job, left=reason is not None)
+        except (ConfigError, InputError) as error:
+            # The adapter is worth keeping; that it could not be measured is told, here and later.
+            report["evaluation"] = {"left_out": str(error)}
+    return report
+
+
+def _evaluate(job: _Job, *, left: bool) -> dict[str, Any]:
+    data = _data(job.data)
+    return evaluate_stage(job.opened, job.base, job.folder, job.work, data, left=left)
 
 
 def _not_packaged(opened: Project, folder: Path, rows: int | None) -> str | None:
     """Why the version's folder is left as it is."""
-    from seamline.models.skills import Skill
-
     if rows is not None:
         return "a trial is not packaged"
-    if (folder / "skill.yaml").is_file() and opened.skills.released(Skill(folder)):
+    if opened.skills.has_been_production(folder.parent.name, folder.name):
         return "a version that has been production does not change"
     return None
 
@@ -134,24 +198,6 @@ def _calibrated(*given: Any) -> dict[str, Any] | None:
         return None
 
 
-def _tell(report: dict[str, Any], json: bool, line: str) -> None:
-    if json:
-        common.emit_json(report)
-    else:
-        common.console().print(line, soft_wrap=True)
-
-
-def _folder(opened: Project, skill: str) -> Path:
-    name, _, version = skill.partition("@")
-    folder = opened.root / "models" / "skills" / name / version
-    if not version or not folder.is_dir():
-        raise SkillError(
-            f"no folder for skill {skill!r}; write SKILL@VERSION, and its recipe.yaml "
-            f"under {opened.root / 'models' / 'skills'}"
-        )
-    return folder
-
-
 def _data(data: Path | None) -> Path:
     if data is None or not data.is_dir():
         told = f"{data} is no folder" if data else "--data is missing"
@@ -159,17 +205,7 @@ def _data(data: Path | None) -> Path:
     return data
 
 
-def _base(opened: Project, recipe: Recipe) -> BaseSpec:
-    try:
-        return opened.bases[recipe.base]
-    except KeyError as error:
-        known = ", ".join(opened.bases) or "none"
-        raise ConfigError(
-            f"{recipe.skill}@{recipe.version} needs base {recipe.base!r}; declared are: {known}"
-        ) from error
-
-
-def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts: bool) -> Prepared:
+def _prepare(job: _Job, *, show_texts: bool) -> Prepared:
     from seamline.cli.data_report import show_report
     from seamline.cli.progress import CountProgress
     from seamline.evaluations import evaluations_in
@@ -182,6 +218,7 @@ def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts
         found = {kind: sum(1 for _ in find_pii(text, kind)) for kind in PII_KINDS}
         return {kind: number for kind, number in found.items() if number}
 
+    recipe, folder, data = job.recipe, job.folder, _data(job.data)
     build = None
     if (folder / "data.py").is_file():
         settings = recipe.training
@@ -192,7 +229,7 @@ def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts
         prepared = prepare(
             recipe,
             data=data,
-            into=work / "data",
+            into=job.work / "data",
             pii=PiiFilter(find=find, mask=mask_pii),
             build=build,
             evaluations=evaluations_in(folder, recipe.contract),
@@ -203,28 +240,22 @@ def _prepare(recipe: Recipe, folder: Path, data: Path, work: Path, *, show_texts
     return prepared
 
 
-def _train(
-    opened: Project,
-    recipe: Recipe,
-    base: BaseSpec,
-    prepared: Prepared,
-    work: Path,
-    limit: int | None,
-) -> dict[str, Any]:
+def _train(job: _Job, prepared: Prepared) -> dict[str, Any]:
     from seamline.cli.progress import StepProgress
     from seamline.models.bases import path as base_path
     from seamline.models.digests import weights_digest
     from seamline.models.making import WEIGHTS, DataSummary, Made
 
-    start = opened.skills.get(recipe.continues) if recipe.continues else None
-    parts = [opened.skills.get(reference) for reference in recipe.average]
+    recipe, base, work = job.recipe, job.base, job.work
+    start = job.opened.skills.get(recipe.continues) if recipe.continues else None
+    parts = [job.opened.skills.get(reference) for reference in recipe.average]
     digests = [part.spec.adapter.digest for part in parts]
     same = same_inputs(
         work,
         {
-            "rows": [prepared.report.key, limit],
+            "rows": [prepared.report.key, job.rows],
             "base": base.digest,
-            "recipe": recipe.model_dump(mode="json", include=_DECIDES),
+            "recipe": decisive(recipe),
             "adapter to continue": start.spec.adapter.digest if start else digests or None,
         },
     )
@@ -246,7 +277,7 @@ def _train(
         else:
             report = train(
                 recipe,
-                itertools.islice(prepared.train_rows(), limit),
+                itertools.islice(prepared.train_rows(), job.rows),
                 prepared.held_out_rows(),
                 base=base_path(base),
                 out=work,
@@ -290,7 +321,29 @@ def _line(skill: str, report: dict[str, Any]) -> str:
             f"\nthe base {name} is declared in {report['declared']}: `seamline models pull {name}` "
             f"takes it into the cache; then recipes name it as `base: {name}`"
         )
+    if report.get("evaluation"):
+        line += f"\n{_evaluated(report['evaluation'])}"
     return line
+
+
+def _evaluated(report: dict[str, Any]) -> str:
+    """The main number with its file, and where the rest stands."""
+    if "left_out" in report:
+        return f"not evaluated: {report['left_out']}"
+    cells = ", ".join(f"{name} {cell['accuracy']:.3f}" for name, cell in report["cells"].items())
+    line = f"{report['measure']}: {cells}; {report['rows']:,} rows of {report['file']}"
+    recorded = report.get("recorded")
+    if recorded and "numbers" in recorded:
+        own = recorded["numbers"]["adapter accuracy"]
+        low, high = recorded["interval"]
+        line += (
+            f"; recorded {own['recorded']:.3f}, difference {own['difference']:+.3f} "
+            f"(95 % interval of the one found: {low:.3f} to {high:.3f})"
+        )
+    elif recorded:
+        line += f"; the record is of other rows ({recorded['rows']:,}), so nothing is compared"
+    before = "as recorded before" if report["cached"] else report["report"]
+    return f"{line}; {before}\n{report['command']}"
 
 
 def _averaged(report: dict[str, Any]) -> str:

@@ -9,17 +9,23 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seamline.errors import ConfigError
+from seamline.errors import ConfigError, SkillError
+
+if TYPE_CHECKING:
+    from seamline.models.bases import BaseSpec
+    from seamline.models.recipes import Recipe
 
 __all__ = [
     "CHECKPOINTS",
     "FULL",
     "PREFIXES",
+    "decisive",
     "disk_errors",
     "last_whole",
     "remove_unfinished",
+    "require_made_by",
     "same_inputs",
 ]
 
@@ -44,11 +50,7 @@ def same_inputs(work: Path, inputs: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: The checkpoints in `work` were made on other inputs.
     """
-    noted = work / _INPUTS
-    try:
-        before = json.loads(noted.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
+    before = _noted(work)
     other = [name for name in inputs if before.get(name) != inputs[name]]
     if not other:
         return True
@@ -57,8 +59,39 @@ def same_inputs(work: Path, inputs: Mapping[str, Any]) -> bool:
             f"the checkpoints in {work} were made with another {' and '.join(other)}; "
             f"remove {work / CHECKPOINTS}, or give another --work"
         )
-    noted.write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
+    (work / _INPUTS).write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
     return False
+
+
+def decisive(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides the weights, beside its rows, its base and what it continues."""
+    return recipe.model_dump(mode="json", include={"method", "objective", "contract", "training"})
+
+
+def require_made_by(work: Path, recipe: Recipe, base: BaseSpec) -> None:
+    """That the adapter in `work` was made by this recipe on this base, as far as it is noted.
+
+    Raises:
+        SkillError: It is noted that it was not.
+    """
+    before = _noted(work)
+    now = {"base": base.digest, "recipe": decisive(recipe)}
+    other = [name for name in now if name in before and before[name] != now[name]]
+    if other:
+        ref = f"{recipe.skill}@{recipe.version}"
+        raise SkillError(
+            f"the adapter in {work} was trained with another {' and '.join(other)} than {ref} "
+            f"has; name the folder where {ref} was trained, or train it again"
+        )
+
+
+def _noted(work: Path) -> dict[str, Any]:
+    """What the last training in `work` was of; empty where that is not known."""
+    try:
+        found = json.loads((work / _INPUTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def last_whole(checkpoints: Path) -> Path | None:

@@ -40,7 +40,9 @@ class Packaged:
     warnings: tuple[str, ...]
 
 
-def package(folder: Path, adapter: Path, base: BaseSpec, *, work: Path) -> Packaged:
+def package(
+    folder: Path, adapter: Path, base: BaseSpec, *, work: Path, evaluated_next: bool = False
+) -> Packaged:
     """The skill in `folder`, made of its recipe and the PEFT folder `adapter`.
 
     What an earlier `skill.yaml` holds of evaluation and calibration is kept only where it is of
@@ -51,6 +53,7 @@ def package(folder: Path, adapter: Path, base: BaseSpec, *, work: Path) -> Packa
         adapter: The PEFT folder, which may be `folder` itself.
         base: The base that the recipe names.
         work: Where training and calibration reported.
+        evaluated_next: Whether its evaluation follows, so that it is not told to be lacking.
 
     Raises:
         SkillError: The recipe or a report is wrong, or the packaged skill does not check.
@@ -71,7 +74,8 @@ def package(folder: Path, adapter: Path, base: BaseSpec, *, work: Path) -> Packa
     records = records_of(skill)
     if records:
         skill = write_skill(folder, recipe, adapter, base, calibration, summaries(records))
-    return Packaged(skill, tuple(_card(skill, recipe, base, made, records)))
+    lacks = _card(skill, recipe, base, made, records, evaluated=bool(records) or evaluated_next)
+    return Packaged(skill, tuple(lacks))
 
 
 def write_skill(
@@ -164,7 +168,13 @@ def _earlier(folder: Path, digest: str) -> SkillSpec | None:
 
 
 def _card(
-    skill: Skill, recipe: Recipe, base: BaseSpec, made: Made, records: Sequence[Record]
+    skill: Skill,
+    recipe: Recipe,
+    base: BaseSpec,
+    made: Made,
+    records: Sequence[Record],
+    *,
+    evaluated: bool,
 ) -> list[str]:
     """Write the card; gives what it lacks."""
     file = skill.path / _CARD
@@ -188,7 +198,7 @@ def _card(
         "its scores are not calibrated": skill.spec.calibration == Calibration(),
         "recipe.yaml states no `limits`": not recipe.limits.strip(),
         f"it is not evaluated as it is now; run `seamline eval {ref} --data FOLDER --record`": (
-            not records
+            not evaluated
         ),
     }
     return [f"the card of {ref} is incomplete: {what}" for what, true in lacks.items() if true]

@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 
 from seamline.errors import ConfigError
 from seamline.models.dataset.duplicates import Tick
 from seamline.models.encoding import pack
+from seamline.writing import replace_file
 
 __all__ = ["LivePrefixes", "PrefixStore", "read_prefixes"]
 
@@ -30,6 +32,8 @@ _NOTE = "prefixes.json"
 _VALUES = "prefixes.bin"
 _AT_ONCE = 4096
 """Padded tokens that are read in one pass."""
+_NOTED_EVERY = 8
+"""Passes, about a minute on two cores, after which a store notes how far it is."""
 
 
 def read_prefixes(causal: Any, prefixes: Sequence[Ids]) -> DynamicCache:
@@ -78,7 +82,8 @@ class PrefixStore:
     Args:
         causal: The bare base.
         prefixes: Token ids, one a row.
-        folder: Where the file is kept; an earlier one of the same prefixes is gone on with.
+        folder: Where the file is kept; an earlier one of the same prefixes is gone on with, also
+            where its filling was interrupted.
         tick: Gets (done, all, what).
 
     Raises:
@@ -96,18 +101,20 @@ class PrefixStore:
             self._starts.append(self._starts[-1] + len(prefix))
         self._shape = _shape(causal.config)
         folder.mkdir(parents=True, exist_ok=True)
-        note = {
+        self._folder = folder
+        self._key = {
             "base": causal.name_or_path,
             "prefixes": _digest(distinct),
             "dtype": str(causal.dtype),
-            "shape": self._shape,
+            "shape": list(self._shape),
+            "at once": _AT_ONCE,
         }
-        file = folder / _VALUES
-        known = _read_note(folder / _NOTE) == json.loads(json.dumps(note))
-        self._values = self._open(file, causal.dtype, fresh=not known)
-        if not known:
-            self._fill(causal, distinct, tick)
-            (folder / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+        size = self._starts[-1] * torch.Size(self._shape).numel() * causal.dtype.itemsize
+        done = self._done(size)
+        self._file = self._open(size, fresh=not done)
+        flat = torch.from_numpy(self._file).view(causal.dtype)
+        self._values = flat.view(self._starts[-1], *self._shape)
+        self._fill(causal, distinct, done, tick)
 
     def rows(self, indices: Sequence[int], model: Any) -> DynamicCache:
         """The cache of these rows on the model's device, padded with zeros to the longest.
@@ -123,34 +130,51 @@ class PrefixStore:
         # (rows, tokens, layers, 2, heads, size) as a cache has it.
         return _cache_of(found.permute(2, 3, 0, 4, 1, 5).to(model.device))
 
-    def _open(self, file: Path, dtype: torch.dtype, *, fresh: bool) -> torch.Tensor:
-        count = self._starts[-1] * torch.Size(self._shape).numel()
-        needed = count * dtype.itemsize
+    def _done(self, size: int) -> int:
+        """How many passes the file holds, if it is of these prefixes."""
+        file = self._folder / _VALUES
+        note = _read_note(self._folder / _NOTE)
+        if not isinstance(note, dict) or note.get("of") != self._key:
+            return 0
+        return int(note.get("done", 0)) if file.is_file() and file.stat().st_size == size else 0
+
+    def _open(self, size: int, *, fresh: bool) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """The file in memory, of `size` bytes."""
+        file = self._folder / _VALUES
         if fresh:
             file.unlink(missing_ok=True)
-            (file.parent / _NOTE).unlink(missing_ok=True)
-            free = shutil.disk_usage(file.parent).free
-            if needed > 0.95 * free:
+            (self._folder / _NOTE).unlink(missing_ok=True)
+            free = shutil.disk_usage(self._folder).free
+            if size > 0.95 * free:
                 raise ConfigError(
                     f"the keys and values of {self._starts[-1]:,} prefix tokens take "
-                    f"{needed / 2**30:.1f} GiB, and {file.parent} has {free / 2**30:.1f} GiB free; "
+                    f"{size / 2**30:.1f} GiB, and {self._folder} has {free / 2**30:.1f} GiB free; "
                     "give --work a folder with more room, or train on fewer or shorter rows"
                 )
-        flat = torch.from_file(str(file), shared=True, size=count, dtype=dtype)
-        return flat.view(self._starts[-1], *self._shape)
+        return np.memmap(file, dtype=np.uint8, mode="w+" if fresh else "r+", shape=(size,))
 
-    def _fill(self, causal: Any, distinct: Sequence[Ids], tick: Tick | None) -> None:
-        done = 0
-        for group in pack([len(prefix) for prefix in distinct], max_tokens=_AT_ONCE):
+    def _fill(self, causal: Any, distinct: Sequence[Ids], passed: int, tick: Tick | None) -> None:
+        """Read what the file lacks behind the first `passed` passes, which are always the same."""
+        groups = pack([len(prefix) for prefix in distinct], max_tokens=_AT_ONCE)
+        done = sum(map(len, groups[:passed]))
+        for at, group in enumerate(groups[passed:], passed + 1):
             values = _stacked(read_prefixes(causal, [distinct[i] for i in group]))
             # (layers, 2, rows, heads, tokens, size) to a token's values side by side.
             by_token = values.permute(2, 4, 0, 1, 3, 5).cpu()
             for r, i in enumerate(group):
                 start, end = self._starts[i], self._starts[i + 1]
                 self._values[start:end] = by_token[r, : end - start]
+            if at % _NOTED_EVERY == 0 or at == len(groups):
+                self._note(at)
             done += len(group)
             if tick is not None:
                 tick(done, len(distinct), "reading the prefixes once, for every epoch")
+
+    def _note(self, passes: int) -> None:
+        """Write down that so many passes are in the file, once they are on the disk."""
+        self._file.flush()
+        note = json.dumps({"of": self._key, "done": passes})
+        replace_file(self._folder / _NOTE, note + "\n")
 
 
 class LivePrefixes:

@@ -263,7 +263,14 @@ class SkillStore:
 
     def versions(self, name: str) -> list[str]:
         """A skill's versions, oldest first."""
-        found = (file.parent.name for file in (self.root / name).glob("*/skill.yaml"))
+        return self._with("skill.yaml", name)
+
+    def recipes(self, name: str) -> list[str]:
+        """The versions that have a recipe, oldest first; they may not be trained yet."""
+        return self._with("recipe.yaml", name)
+
+    def _with(self, file: str, name: str) -> list[str]:
+        found = (path.parent.name for path in (self.root / name).glob(f"*/{file}"))
         return sorted(
             (version for version in found if _SEMVER.match(version)),
             key=lambda version: tuple(map(int, version.split("."))),
@@ -277,6 +284,11 @@ class SkillStore:
         """Whether the label production points at this version, or has before, as it is now."""
         known = self._lock("released").get(skill.spec.name, {})
         return known.get(skill.spec.version) == behaviour_digest(skill)
+
+    def has_been_production(self, name: str, version: str) -> bool:
+        """Whether the label production points at this version, or has before, changed or not."""
+        current = self.labels(name).get("production")
+        return version == current or version in self._lock("released").get(name, {})
 
     def get(self, reference: str) -> Skill:
         """The skill of `name`, `name@version` or `name@label` (`name` means `@production`).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +23,13 @@ _Everything = Annotated[
 ]
 _Gate = Annotated[
     bool, typer.Option("--gate", help="Compare with the version labelled production; 8 if worse.")
+]
+_Work = Annotated[
+    Path | None,
+    typer.Option(
+        help="Evaluate the adapter that `seamline train` left in this folder as if it were "
+        "SKILL@VERSION, beside what is recorded of it."
+    ),
 ]
 _Limit = Annotated[
     int | None, typer.Option(min=1, help="At most so many rows (or documents), a seeded sample.")
@@ -50,6 +57,7 @@ def evaluate(
     endpoint: Annotated[
         str | None, typer.Option(help="Adds the cell of this endpoint's model.")
     ] = None,
+    work: _Work = None,
     out: Annotated[
         Path | None, typer.Option(help="Write report.json and report.html into this folder.")
     ] = None,
@@ -73,9 +81,9 @@ def evaluate(
     options = Options(
         data=data, limit=limit, cells=wanted, endpoint=endpoint, gate=gate, record=record
     )
-    _check(options, out, png)
+    _check(options, out, png, work)
     if everything:
-        if skill or on or endpoint or gate or out:
+        if skill or on or endpoint or gate or out or work:
             raise InputError(
                 "--all takes --data, --limit, --cells, --record and --json; name a skill without "
                 "it for the rest"
@@ -84,7 +92,7 @@ def evaluate(
         return
     if skill is None:
         raise InputError("name a skill, e.g. `seamline eval clause_type`, or give --all")
-    _one(project, skill, on, options, out, png=png, json=json)
+    _one(project, skill, on, options, out, work, png=png, json=json)
 
 
 def _one(
@@ -93,20 +101,27 @@ def _one(
     on: str | None,
     options: Options,
     out: Path | None,
+    work: Path | None,
     *,
     png: bool,
     json: bool,
 ) -> None:
     from seamline.cli.eval.measure import record, task
     from seamline.cli.eval.show import show
+    from seamline.cli.eval.trained import evaluate_unpackaged
+    from seamline.cli.eval.writing import write_report
+    from seamline.cli.versions import folder_of
 
     opened = common.open_project(project)
-    version = opened.skills.get(reference)
-    report = task(version, on, options).run(opened)
-    if options.record:
-        record(report, version)
+    if work is not None:
+        report = evaluate_unpackaged(opened, folder_of(opened, reference), work, on, options)
+    else:
+        version = opened.skills.get(reference)
+        report = task(version, on, options).run(opened)
+        if options.record:
+            record(report, version)
     if out is not None:
-        _write(report, out, png)
+        write_report(report, out, png=png)
     if json:
         common.emit_json(report)
     else:
@@ -131,38 +146,23 @@ def _all(project: Path | None, options: Options, *, json: bool) -> None:
         raise typer.Exit(common.GATE_FAILED)
 
 
-def _check(options: Options, out: Path | None, png: bool) -> None:
+def _check(options: Options, out: Path | None, png: bool, work: Path | None) -> None:
     """Everything that can be told before the work."""
     if not options.data.is_dir():
         raise ConfigError(f"{options.data} is no folder; give --data the folder of outside data")
     if options.record and options.cells and "adapter" not in options.cells:
         raise InputError("--record keeps the adapter's numbers; add adapter to --cells")
+    if work is not None:
+        if options.record or options.gate:
+            raise InputError(
+                "--work measures an adapter that is no version, so it takes neither --record nor "
+                "--gate; package it first: `seamline train SKILL@VERSION --only package`"
+            )
+        if not work.is_dir():
+            raise InputError(f"--work {work} is no folder; name the one that was trained in")
     if png:
         if out is None:
             raise InputError("--png needs --out FOLDER, where the plots go")
         from seamline.models.evaluation.plots import require_matplotlib
 
         require_matplotlib()
-
-
-def _write(report: dict[str, Any], out: Path, png: bool) -> None:
-    import base64
-    import json
-
-    from seamline.models.evaluation.plots import plots
-    from seamline.models.evaluation.report import page
-
-    images = plots(report["cells"]) if png else {}
-    shown = {
-        name.removesuffix(".png").replace("_", " "): base64.b64encode(image).decode()
-        for name, image in images.items()
-    }
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(text, encoding="utf-8")
-        (out / "report.html").write_text(page(report, shown), encoding="utf-8")
-        for name, image in images.items():
-            (out / name).write_bytes(image)
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be written: {error}; name another folder") from error

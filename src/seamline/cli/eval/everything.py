@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +93,7 @@ def _plan(project: Project, options: Options) -> Iterator[_Planned]:
                 require_same_means(skill, named, evaluation.measured_with)
             known = Record.read(skill, named)
             if known is not None and not (options.limit or options.cells):
-                limit = known.groups if known.sampled else None
-                # An endpoint answers from elsewhere, and not for certain the same again.
-                cells = tuple(cell for cell in known.cells if cell != "endpoint")
-                own = replace(options, limit=limit, cells=cells)
+                own = options.like(known)
             yield _Planned(skill, on, own)
 
 

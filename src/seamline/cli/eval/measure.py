@@ -11,7 +11,7 @@ from seamline.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from seamline.models.evaluation.declared import EvalRow, Evaluation
     from seamline.models.evaluation.grid import CellRun, Grid
-    from seamline.models.evaluation.records import Gate
+    from seamline.models.evaluation.records import Gate, Record
     from seamline.models.skills import Skill
     from seamline.project import Project
 
@@ -20,7 +20,11 @@ __all__ = ["Options", "Task", "record", "task"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is measured, as the command line says."""
+    """What is measured, as the command line says.
+
+    Attributes:
+        declared_in: The version's folder in the project, where its adapter comes from `--work`.
+    """
 
     data: Path
     limit: int | None = None
@@ -28,10 +32,19 @@ class Options:
     endpoint: str | None = None
     gate: bool = False
     record: bool = False
+    declared_in: Path | None = None
+
+    def like(self, known: Record) -> Options:
+        """These options with the rows and cells of a record, so that it is reproduced."""
+        limit = known.groups if known.sampled else None
+        # An endpoint answers from elsewhere, and not for certain the same again.
+        cells = tuple(cell for cell in known.cells if cell != "endpoint")
+        return replace(self, limit=limit, cells=cells)
 
     def command(self, skill: str, on: str | None) -> str:
         """What to type to get the same numbers again."""
         parts = ["seamline eval", skill, "--data FOLDER"]
+        parts += ["--work FOLDER"] if self.declared_in else []
         parts += [f"--on {on}"] if on else []
         parts += [f"--limit {self.limit}"] if self.limit else []
         parts += [f"--cells {','.join(self.cells)}"] if self.cells else []
@@ -147,7 +160,7 @@ def task(skill: Skill, on: str | None, options: Options) -> Task:
     from seamline.models.evaluation.grid import GATED, choose_cells, sample
     from seamline.models.evaluation.records import MAIN, require_same_means
 
-    known = evaluations(skill)
+    known = evaluations(skill, options.declared_in)
     first = next(iter(known))
     if on is not None and on not in known:
         raise InputError(

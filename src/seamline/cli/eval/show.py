@@ -35,6 +35,8 @@ def show(report: dict[str, Any]) -> None:
     out.print(slices)
     if report["gate"]:
         _show_gate(report["gate"])
+    if report.get("recorded"):
+        _show_recorded(report["skill"], report["recorded"])
 
 
 def show_all(found: dict[str, Any]) -> None:
@@ -109,6 +111,33 @@ def _show_gate(gate: dict[str, Any]) -> None:
             f"{one['after']:.3f}, p {one['p']:.4f}",
             soft_wrap=True,
         )  # fmt: skip
+
+
+def _show_recorded(skill: str, recorded: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    out = common.console()
+    if not recorded["same_rows"]:
+        out.print(
+            f"the record of {skill} is of other rows ({recorded['rows']:,}), so nothing is "
+            f"compared: {recorded['command']}",
+            soft_wrap=True,
+        )
+        return
+    table = _table(f"beside {skill}", "recorded", "found", "difference")
+    for name, one in recorded["numbers"].items():
+        told = (_number(one["recorded"]), _number(one["found"]), f"{one['difference']:+.3f}")
+        table.add_row(Text(name), *told)
+    out.print(table)
+    if "interval" in recorded:
+        low, high = recorded["interval"]
+        was = recorded["numbers"]["adapter accuracy"]["recorded"]
+        lies = "within" if low <= was <= high else "outside"
+        out.print(
+            f"the recorded accuracy lies {lies} the 95 % interval of the one found, "
+            f"{low:.3f} to {high:.3f}",
+            soft_wrap=True,
+        )
 
 
 def _table(*titles: str) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -87,17 +88,14 @@ def test_a_long_input_is_answered_as_by_peft_with_whichever_adapter_is_active() 
             return [*found, model(long)]
 
     expected = answers()
-    made: list[Any] = []
     answer_merged(model)
-    addmm = torch.addmm
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "addmm", lambda *a, **k: made.append(1) or addmm(*a, **k))
+    with mock.patch.object(torch, "addmm", side_effect=torch.addmm) as made:
         found = answers()
 
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
     # Two layers of the first adapter and the one layer of the second, the long input only.
-    assert len(made) == 3
+    assert made.call_count == 3
 
 
 def test_what_is_not_plain_lora_answers_as_before() -> None:

@@ -221,7 +221,7 @@ def test_a_filling_that_was_interrupted_goes_on(
     read = list[tuple[int, ...]]()
     one_pass = prefixes.read_prefixes
 
-    def reading(causal: Any, group: Any) -> torch.Tensor:
+    def reading(causal: Any, group: Any) -> Any:
         read.extend(group)
         return one_pass(causal, group)
 

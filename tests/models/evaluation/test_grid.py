@@ -274,7 +274,7 @@ def test_the_majority_is_one_answer_for_all_rows(
     of = grid(shelf, "letters", ScriptedModel({}), letters)
     shots = [Shot(text="a", context={"text": "a"}, right=own) for own in right]
     [said] = set(run(replace(of, shots=shots), "majority").predictions)
-    assert (said.first, said.labels) == (first, labels)
+    assert (said.first, set(said.labels)) == (first, labels)
     assert said.confidence == pytest.approx(share)
 
 

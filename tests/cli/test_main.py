@@ -275,7 +275,7 @@ def test_the_readme_tells_every_exit_code(root: Path) -> None:
     ("arguments", "kind", "says"),
     [
         (["run", "sorter", "x", "--nonsense", "--json"], "NoSuchOption", "--nonsense"),
-        (["run", "--json"], "MissingParameter", "AGENT"),
+        (["run", "--json"], "MissingParameter", "agent"),
         (["run", "sorter", "x", "--file", "y", "--json"], "BadParameter", "not both"),
         (["traces", "shout", "--json"], "UsageError", "shout"),
         (["shout", "--json"], "UsageError", "shout"),

@@ -188,7 +188,8 @@ def test_the_tool_that_gives_what_it_has_says_how_far_it_came(tmp_path: Path) ->
         "name: unfair\nkind: skill\nskill: unfair_term\ndescription: Types unfair terms.\n"
     )
     registry = ToolRegistry(folder.parent, skills=PAGES.parent / "models" / "skills")
-    model = ScriptedModel({"unfair_term": [{"Arbitration": 0.99}] * (40 + 32)})
+    answers: list[Any] = [{"Arbitration": 0.99}] * (40 + 32)
+    model = ScriptedModel({"unfair_term": answers})
     given = {"sentences": ["You agree to arbitration."] * 40}
     tool = registry.get("unfair")
     whole = asyncio.run(run_tool(tool, given, model=model))

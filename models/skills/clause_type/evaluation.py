@@ -87,21 +87,21 @@ def _pieces(data: Path, known: frozenset[Any]) -> Iterator[EvalRow]:
             contract = json.loads(line)
             for piece in split(contract["text"], **words).clauses:
                 start, end = piece.start, piece.end
-                types: set[str] = set()
+                own: set[str] = set()
                 touched = False
-                for first, last, own in typed[contract["id"]]:
+                for first, last, types in typed[contract["id"]]:
                     shared = min(end, last) - max(start, first)
                     touched = touched or shared > 0
                     if shared > 0 and 2 * shared >= min(end - start, last - first):
-                        types |= own
+                        own |= types
                 text = reading(contract["text"][start:end])
-                if types or (not touched and len(text.split()) >= _LEAST_WORDS):
+                if own or (not touched and len(text.split()) >= _LEAST_WORDS):
                     yield EvalRow(
                         id=f"{contract['id']}:{start}:{end}",
                         context={"text": text},
-                        gold=frozenset(types),
+                        gold=frozenset(own),
                         text=text,
-                        slices=("a type",) if types else ("none",),
+                        slices=("a type",) if own else ("none",),
                         group=contract["id"],
                     )
 

@@ -113,7 +113,8 @@ def evaluate_stage(
 
     options = Options(data=data)
     if left:
-        report = evaluate_unpackaged(opened, folder, work, None, options) | {"cached": False}
+        report = evaluate_unpackaged(opened, folder, work, None, options)
+        report["cached"] = False
     else:
         report = evaluate_packaged(opened, base, _packaged(folder, work), options)
     told = {key: report[key] for key in _TOLD if key in report}

@@ -77,7 +77,7 @@ class _LazyGroup(TyperGroup):
             self._tell_usage(error)
             raise
 
-    def _tell_usage(self, error: Exception) -> None:
+    def _tell_usage(self, error: Any) -> None:
         """A usage error as JSON where `--json` asks for it; the parser tells it on stderr."""
         if self._json and hasattr(error, "format_message"):
             emit_json({"error": error.format_message(), "error_type": type(error).__name__})

@@ -50,6 +50,7 @@ def read_declared(
     found, warnings = [], []
     for at, one in enumerate(distinct):
         tick(at, len(distinct), f"reading {one.file}")
+        texts: tuple[str, ...] = ()
         try:
             texts = tuple(_asked(row, contract) for row in one.rows(data))
             why = "" if any(text.strip() for text in texts) else "it holds no text"

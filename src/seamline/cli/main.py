@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from seamline.cli.common import EXIT_CODES, emit_json, fail
-from seamline.cli.console import end_quietly
 
 __all__ = ["app"]
 
@@ -89,6 +88,8 @@ class _LazyGroup(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except BrokenPipeError:  # while help was written
+            from seamline.cli.console import end_quietly
+
             end_quietly(sys.stdout)
         except Exception as error:
             if hasattr(error, "format_message"):

@@ -112,16 +112,21 @@ def train(
     if only is not None:
         report, line = _alone(only, job, show_texts=show_texts)
     else:
-        prepared = _prepare(job, show_texts=show_texts)
-        with disk_errors(job.work):
-            report = _train(job, prepared)
-            _warn_of_length(job.recipe, report)
-            report |= _finish(job, prepared, evaluate=evaluate and rows is None)
-        line = _line(job.ref, report)
+        report, line = _all(job, show_texts=show_texts, evaluate=evaluate and rows is None)
     if json:
         common.emit_json(report)
     else:
         common.console().print(line, soft_wrap=True)
+
+
+def _all(job: _Job, *, show_texts: bool, evaluate: bool) -> tuple[dict[str, Any], str]:
+    """What all stages report, and the lines that tell it."""
+    prepared = _prepare(job, show_texts=show_texts)
+    with disk_errors(job.work):
+        report = _train(job, prepared)
+        _warn_of_length(job.recipe, report)
+        report |= _finish(job, prepared, evaluate=evaluate)
+    return report, _line(job.ref, report)
 
 
 def _alone(only: str, job: _Job, *, show_texts: bool) -> tuple[dict[str, Any], str]:

@@ -490,6 +490,7 @@ def test_pairs_slices_and_the_page(shelf: Path, letters: Path) -> None:
     assert cells["base"]["calibration_error"] == pytest.approx(0.9 - 2 / 3)
     report = {
         "skill": "letters@0.1.0", "measure": "m", "rows": 60, "file": "f", "sampled": True,
+        "measured_with": "",
         "date": "d", "command": "c", "adapter_digest": "a", "rows_digest": "r", "gate": None,
         "base_threshold": {"base": {"threshold": 0.25, "rows": 40}},
         "cells": cells, "pairs": pairs(of.rows, runs), "slices": slices,

@@ -24,7 +24,7 @@ from seamline.errors import BudgetExceededError
 from seamline.models.endpoints import EndpointSpec
 from seamline.models.protocol import Choice, DecideRequest
 from seamline.models.single_shot import ask
-from seamline.tools import ToolRegistry, run_tool
+from seamline.tools import Tool, ToolRegistry, run_tool
 
 PAGES = Path(__file__).resolve().parents[1] / "docs"
 MARKED = re.compile(r"<!-- (\w+): (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -157,17 +157,22 @@ def test_a_function_is_a_tool_of_the_project() -> None:
     assert [one.where for one in check_project(project)] == ["tools/count_words"]  # not bound
 
 
-def test_the_tool_of_kind_skill_asks_its_skill(tmp_path: Path) -> None:
+def tool_of_kind_skill(tmp_path: Path, name: str) -> Tool:
+    """The tool whose code the page shows under this name."""
     folder = tmp_path / "tools" / "unfair"
     folder.mkdir(parents=True)
-    folder.joinpath("tool.py").write_text(marked("projects.md", "script")["skill"])
+    folder.joinpath("tool.py").write_text(marked("projects.md", "script")[name])
     folder.joinpath("tool.yaml").write_text(
         "name: unfair\nkind: skill\nskill: unfair_term\ndescription: Types unfair terms.\n"
     )
-    registry = ToolRegistry(folder.parent, skills=PAGES.parent / "models" / "skills")
+    return ToolRegistry(folder.parent, skills=PAGES.parent / "models" / "skills").get("unfair")
+
+
+def test_the_tool_of_kind_skill_asks_its_skill(tmp_path: Path) -> None:
+    tool = tool_of_kind_skill(tmp_path, "skill")
     model = ScriptedModel({"unfair_term": [{"Arbitration": 0.99, "Jurisdiction": 0.01}, {}]})
     given = {"sentences": ["You agree to arbitration.", "Hello."]}
-    output = asyncio.run(run_tool(registry.get("unfair"), given, model=model))
+    output = asyncio.run(run_tool(tool, given, model=model))
     assert output.model_dump() == {"types": [["Arbitration"], []]}
 
 
@@ -181,17 +186,10 @@ class UsedUp:
 
 
 def test_the_tool_that_gives_what_it_has_says_how_far_it_came(tmp_path: Path) -> None:
-    folder = tmp_path / "tools" / "unfair"
-    folder.mkdir(parents=True)
-    folder.joinpath("tool.py").write_text(marked("projects.md", "script")["partial"])
-    folder.joinpath("tool.yaml").write_text(
-        "name: unfair\nkind: skill\nskill: unfair_term\ndescription: Types unfair terms.\n"
-    )
-    registry = ToolRegistry(folder.parent, skills=PAGES.parent / "models" / "skills")
+    tool = tool_of_kind_skill(tmp_path, "partial")
     answers: list[Any] = [{"Arbitration": 0.99}] * (40 + 32)
     model = ScriptedModel({"unfair_term": answers})
     given = {"sentences": ["You agree to arbitration."] * 40}
-    tool = registry.get("unfair")
     whole = asyncio.run(run_tool(tool, given, model=model))
     partial = asyncio.run(run_tool(tool, given, model=model, effects=UsedUp()))
     assert whole.model_dump() == {"stopped": "", "types": [["Arbitration"]] * 40}

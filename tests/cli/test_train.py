@@ -215,3 +215,16 @@ def test_what_has_been_production_is_not_packaged_again(root: Path) -> None:
     assert _not_packaged(project, folder, 5) == "a trial is not packaged"
     assert _not_packaged(project, folder, None) is not None
     assert _not_packaged(project, folder.parent / "9.0.0", None) is None
+
+
+def test_the_package_stage_alone_leaves_a_released_version_as_it_is(
+    seamline: Seamline, root: Path, tmp_path: Path
+) -> None:
+    ref = Project.open(root).skills.get("clause_type").ref
+    done = seamline(
+        "train", ref, "--only", "package", "--project", str(root), "--work", str(tmp_path)
+    )
+    assert done.returncode == 2
+    assert (
+        f"{ref} is not packaged: a version that has been production does not change" in done.stderr
+    )

@@ -132,6 +132,12 @@ def _all(job: _Job, *, show_texts: bool, evaluate: bool) -> tuple[dict[str, Any]
 def _alone(only: str, job: _Job, *, show_texts: bool) -> tuple[dict[str, Any], str]:
     """What one stage reports, and the line that tells it."""
     if only == "package":
+        reason = _not_packaged(job.opened, job.folder, job.rows)
+        if reason is not None:
+            raise ConfigError(
+                f"{job.ref} is not packaged: {reason}; package the adapter as a new version, with "
+                "a recipe.yaml in a folder of its own"
+            )
         with disk_errors(job.folder):
             report = package_stage(job.base, job.folder, job.work, job.ref, evaluated_next=False)
         return report, f"{report['skill']} is packaged: {report['folder']}"
